@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Settings: one table (conf/settings.def), five origins, one result. Every problem is collected
+ * with its place, all are told at once. Not thread-safe; used at the start and in a reload.
+ */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/net.h"
+#include "base/strbuf.h"
+
+struct conf_list {
+	size_t n;
+	const char **item;
+};
+
+/* One field a row, named like the variable in lower case. Durations are in ms, sizes in bytes. */
+struct settings {
+#include "conf/settings_fields.h" /* generated from the table by macro, see there */
+};
+
+enum conf_origin { CONF_DEFAULT, CONF_FILE, CONF_ENV_FILE, CONF_ENV, CONF_FLAG, CONF_LIVE };
+enum conf_when { CONF_BOOT, CONF_RELOAD, CONF_LIVE_CHANGE };
+
+enum conf_action {
+	CONF_ACT_RUN, CONF_ACT_HELP, CONF_ACT_VERSION, CONF_ACT_CHECK, CONF_ACT_PRINT,
+	CONF_ACT_DOC /* --print-doc NAME: writes one of the generated documents (for the build) */
+};
+
+enum conf_app { CONF_APP_API, CONF_APP_ECHO, CONF_APP_HELLO };
+
+/* A listening address, checked. */
+struct conf_bind {
+	enum { CONF_BIND_TCP, CONF_BIND_UNIX, CONF_BIND_FD } kind;
+	struct net_addr addr;    /* TCP: address and port */
+	const char *path;        /* unix */
+	int fd;                  /* fd:// */
+	const char *text;        /* as given */
+};
+
+struct conf {
+	struct settings s;
+	enum conf_action action;
+	const char *doc_name;          /* of CONF_ACT_DOC */
+	enum conf_app app;
+	const char *file;              /* the configuration file that was read; NULL = none */
+	size_t nbinds;
+	struct conf_bind *binds;       /* BIND, or HOST and PORT, or PORT alone, or the default */
+	bool has_status_bind;
+	struct conf_bind status_bind;
+	struct net_cidrs forwarded_allow; /* FORWARDED_ALLOW_IPS */
+	struct net_cidrs status_allow;    /* STATUS_ALLOW */
+	int cpus;                      /* the smaller of affinity and cgroup quota, at least 1 */
+	/* private to conf/: origins and places of each row, the memory of all strings */
+	struct conf_priv *priv;
+};
+
+/* Where the settings come from. The arrays stay the caller's and must live as long as a reload is
+ * possible; argv[0] is skipped. */
+struct conf_input {
+	int argc;
+	char *const *argv;
+	char *const *env;
+};
+
+/* What is wrong or worth saying: one line each, in the order of finding. */
+struct conf_report {
+	size_t nerrors;
+	struct strbuf errors;  /* "file.yaml:12: worker_timeout: ..." lines */
+	struct strbuf notes;   /* lines for the log: file in use, ignored Kubernetes links, lowered values */
+};
+void conf_report_init(struct conf_report *r);
+void conf_report_fini(struct conf_report *r);
+
+/* Reads all origins. 0 and *ret_conf, or -1 and r->nerrors > 0. Reads files, else does not block. */
+int conf_load(const struct conf_input *in, struct conf **ret_conf, struct conf_report *r);
+void conf_free(struct conf *c);
+
+/*
+ * Makes `next` (just loaded) the configuration that follows `cur`: boot settings that differ keep
+ * the value of `cur`, each told in r->notes as "NAME: ... needs a restart or an upgrade". The rest
+ * applies. Strings are copied; `cur` may be freed afterwards.
+ */
+void conf_carry_over(struct conf *next, const struct conf *cur, struct conf_report *r);
+
+/* Documents made from the table. */
+void conf_write_help(FILE *f);                         /* --help */
+int conf_write_doc(const char *name, FILE *f);         /* "settings-md", "man8", "man5", "sample"; -1 unknown */
+void conf_write_print(const struct conf *c, FILE *f);  /* --print-config: JSON, value and origin of each row */
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Connections and requests of one process (worker or keeper): accept -> read -> parse -> handle ->
+ * write -> account -> keep-alive or close. One loop, one thread; nothing is allocated from the heap
+ * in steady state (large heads, spooled bodies and status documents are the exceptions).
+ *
+ * A handler owns its request until it has ended it. It never sees a descriptor.
+ */
+#ifndef SERVE_SERVE_H
+#define SERVE_SERVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/loop.h"
+#include "base/net.h"
+#include "http/http.h"
+#include "shm/heritage.h"
+
+struct serve;
+struct request;
+
+/* ---- what a handler sees ---- */
+
+const struct http_request *request_head(const struct request *r);
+struct slice request_path(const struct request *r);        /* normalised */
+struct slice request_id(const struct request *r);
+const struct net_addr *request_client(const struct request *r); /* behind trusted proxies */
+const struct net_addr *request_peer(const struct request *r);
+bool request_forwarded(const struct request *r);
+uint64_t request_now(const struct request *r);              /* loop time */
+/* Zeroed memory that lives as long as the request; NULL when more than 4 KiB are used up. */
+void *request_alloc(struct request *r, size_t size);
+
+/*
+ * The body, if the handler wants it: `cb` is called with each piece as it comes, and once with
+ * data.p NULL and end true. Bodies nobody asked for are read and dropped (up to a bound) after the
+ * answer. Return false to stop reading until request_body_resume().
+ */
+typedef bool request_body_f(struct request *r, void *arg, struct slice data, bool end);
+void request_body(struct request *r, request_body_f *cb, void *arg);
+void request_body_resume(struct request *r);
+uint64_t request_body_bytes(const struct request *r);
+
+/* Called once when the request ends before its answer was complete (client gone, timeout). */
+typedef void request_gone_f(struct request *r, void *arg);
+void request_on_gone(struct request *r, request_gone_f *cb, void *arg);
+
+/* ---- answers: head first, then the body in one of three ways ---- */
+
+/* Extra fields are written before the head is closed: call before the body. Name and value are
+ * checked (a bad one is dropped and logged). */
+void request_field(struct request *r, struct slice name, struct slice value);
+
+/* 1. Whole: bytes are copied. Ends the request. */
+void request_answer(struct request *r, int status, struct slice content_type, struct slice body);
+/* 1b. Whole, heap memory given away (freed after the write). */
+void request_answer_take(struct request *r, int status, struct slice content_type, char *heap,
+			 size_t len);
+/* 2. Pulled: `fill` is asked for up to `cap` bytes whenever the client can take more; returns the
+ * number of bytes, 0 = nothing yet (request_body_more() later), -1 = failed (the connection is cut so that
+ * the client sees it). total < 0: unknown length, chunked; then *ret_end = true ends it. */
+typedef long request_fill_f(struct request *r, void *arg, char *buf, size_t cap, bool *ret_end);
+void request_answer_pull(struct request *r, int status, struct slice content_type, int64_t total,
+			 request_fill_f *fill, void *arg);
+void request_body_more(struct request *r);
+/* 3. A range of a file; `fd` is closed after the write. Ends the request. */
+void request_answer_file(struct request *r, int status, struct slice content_type, int fd,
+			 uint64_t offset, uint64_t len);
+/* An error as a problem document, or text when the client prefers it. Ends the request. */
+void request_problem(struct request *r, int status, const char *detail);
+
+/* Label for the metrics: index in the segment's directory of routes. Default 0 ("other"). */
+void request_route(struct request *r, uint32_t route);
+/* Counted as one of the server's own status requests instead. */
+void request_is_status(struct request *r);
+
+/* ---- the process's side ---- */
+
+typedef void serve_handler_f(struct serve *s, struct request *r, void *arg);
+
+struct serve_options {
+	const struct heritage *heritage;
+	struct loop *loop;
+	uint32_t connections_max;
+	bool keeper;               /* status listener: no access log, everything is a status request */
+	serve_handler_f *handler;
+	void *handler_arg;
+};
+
+/* How many timers a serve needs of its loop. */
+size_t serve_timers(uint32_t connections_max);
+int serve_new(const struct serve_options *o, struct serve **ret_serve); /* 0 or -errno */
+void serve_free(struct serve *s);
+
+/* Takes a connected, non-blocking descriptor. */
+void serve_accepted(struct serve *s, int fd, const struct net_addr *peer);
+uint32_t serve_connections(const struct serve *s);
+/* Room for one more? Makes room if need be: the longest idle keep-alive connection goes first, then
+ * the oldest unfinished head. */
+bool serve_make_room(struct serve *s);
+
+/* From now on every answer says Connection: close; idle connections go after linger_ms (0: at once);
+ * calls `done` (from the loop) when none is left. */
+void serve_drain(struct serve *s, uint32_t linger_ms, void (*done)(struct serve *s, void *arg),
+		 void *arg);
+
+/* Called before each wait: flushes what a turn has collected (counters, ring wake-up). */
+void serve_end_turn(struct serve *s);
+
+#endif

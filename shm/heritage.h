@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the master leaves to a child at fork: the one contract between master/, worker/ and keeper/
+ * beside the segment itself. All descriptors were opened by the master before the fork and are
+ * close-on-exec. A child closes what is not meant for it (heritage_child()).
+ */
+#ifndef SHM_HERITAGE_H
+#define SHM_HERITAGE_H
+
+#include <stdint.h>
+
+#include "base/log.h"
+#include "base/net.h"
+#include "shm/shm.h"
+
+struct conf; /* conf/conf.h */
+
+struct heritage_listener {
+	int fd;                  /* listening, non-blocking, close-on-exec */
+	struct net_addr addr;    /* with the port that was really bound; NET_UNIX for unix sockets */
+	const char *url;         /* "http://127.0.0.1:8000", "unix:/run/x.sock": for logs and /status */
+};
+
+struct heritage {
+	const struct conf *conf;
+	struct shm *shm;
+	uint32_t slot;               /* the child's */
+	uint32_t generation;
+
+	uint32_t nlisteners;
+	const struct heritage_listener *listeners;
+	struct heritage_listener status_listener; /* STATUS_BIND: the keeper's; fd -1 = none */
+
+	int lifeline_fd;             /* read end of a pipe whose write end only the master has: EOF = it died */
+	const int *slot_efd;         /* one eventfd per slot: written to make its owner look at its words */
+	int master_efd;              /* written to make the master look at the slots (ready, why, phase) */
+	int control_fd;              /* child's end of the slot's SOCK_SEQPACKET pair: descriptors (log files) */
+	struct log_file *error_log;  /* used by master and keeper; workers log into their ring */
+	struct log_file *access_log; /* keeper; fd -1 = off */
+};
+
+/* Messages on control_fd: one byte, and one descriptor by SCM_RIGHTS where said. */
+enum heritage_message {
+	HERITAGE_ERROR_LOG = 'E',   /* + descriptor: use this one from now on (USR1) */
+	HERITAGE_ACCESS_LOG = 'A'   /* + descriptor */
+};
+
+/* Exit codes of children that the master understands. */
+enum heritage_exit {
+	HERITAGE_EXIT_OK = 0,         /* left as asked */
+	HERITAGE_EXIT_BOOT = 3,       /* cannot boot; the reason is in the slot's note and the log */
+	HERITAGE_EXIT_APP = 4,        /* the app cannot be loaded */
+	HERITAGE_EXIT_ORPHAN = 5      /* the master has died; finished what was begun */
+};
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The built-in API: documents made from the segment, the same whichever process answers. Not on the
+ * request path: allocates, does not block (the documents are made from memory only).
+ */
+#ifndef STATUS_STATUS_H
+#define STATUS_STATUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/net.h"
+#include "base/slice.h"
+#include "base/strbuf.h"
+#include "http/http.h"
+#include "shm/heritage.h"
+
+struct status_request {
+	enum http_method method;
+	struct slice path;           /* normalised, the prefix already taken off: "/status" */
+	struct slice query;
+	struct slice host, origin, content_type, authorization, accept;
+	struct slice request_id;
+	const struct net_addr *client;  /* as FORWARDED_ALLOW_IPS yields it */
+	const struct net_addr *peer;    /* of the connection */
+	bool forwarded;              /* bears Forwarded, X-Forwarded-For or Via */
+};
+
+struct status_reply {
+	int status;
+	const char *content_type;
+	const char *allow;           /* Allow field of a 405; NULL = none */
+	bool no_store;
+	struct strbuf body;
+};
+
+/* Is `path` (normalised, whole) one of the built-in paths under STATUS_PREFIX? If so *ret_rest is the
+ * path without the prefix. `at_root` = a STATUS_BIND listener: no prefix. The open ones (/health,
+ * /livez, /readyz) count; "/" and "/echo" are the api app's and do not. */
+bool status_match(const struct conf *conf, bool at_root, struct slice path, struct slice *ret_rest);
+
+/* Answers. Never fails: out of memory is a 503. Access rules and methods are checked here. */
+void status_answer(const struct heritage *h, const struct status_request *rq,
+		   struct status_reply *ret);
+void status_reply_fini(struct status_reply *r);
+
+/* A problem document (RFC 9457) or short text, for every error that the server answers itself. */
+void status_problem(struct strbuf *out, bool text, int status, const char *title,
+		    const char *detail, struct slice request_id);
+
+/* One access decision, for tests and for access: status. NULL = allowed; else why not (for the 403). */
+enum status_need { STATUS_NEED_READ, STATUS_NEED_WRITE };
+const char *status_denied(const struct conf *conf, const struct status_request *rq,
+			  enum status_need need);
+
+#endif
