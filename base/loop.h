@@ -40,13 +40,12 @@ struct timer {
 
 struct loop_stats {
 	uint64_t turns;
-	uint64_t busy_ns; /* time spent outside of the wait, as far as the clock was read */
+	uint64_t last_busy_ns; /* of the last turn: time outside of the wait, as far as it was read */
 };
 
 /* timers_max: how many timers can be armed at once. 0, or -1 with errno. */
 int loop_init(struct loop **ret_loop, size_t timers_max);
 void loop_free(struct loop *l);
-/* After fork(): the child's own epoll descriptor; nothing is watched, no timer armed. */
 
 /* Monotonic time of this turn, read once when the wait returned (or by loop_clock()). */
 uint64_t loop_now(const struct loop *l);

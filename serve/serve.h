@@ -71,6 +71,9 @@ void request_answer_file(struct request *r, int status, struct slice content_typ
 /* An error as a problem document, or text when the client prefers it. Ends the request. */
 void request_problem(struct request *r, int status, const char *detail);
 
+/* Answers one of the built-in paths; `rest` is the path under the prefix, see status_match(). */
+void request_answer_status(struct request *r, struct slice rest);
+
 /* Label for the metrics: index in the segment's directory of routes. Default 0 ("other"). */
 void request_route(struct request *r, uint32_t route);
 /* Counted as one of the server's own status requests instead. */
@@ -105,6 +108,11 @@ bool serve_make_room(struct serve *s);
  * calls `done` (from the loop) when none is left. */
 void serve_drain(struct serve *s, uint32_t linger_ms, void (*done)(struct serve *s, void *arg),
 		 void *arg);
+
+/* Puts a log record into the own slot's ring and wakes the keeper if it sleeps. false = no room; the
+ * loss is counted. Does not block. */
+bool serve_put_record(const struct heritage *h, enum shm_record_kind kind, const char *p,
+		      size_t len);
 
 /* Called before each wait: flushes what a turn has collected (counters, ring wake-up). */
 void serve_end_turn(struct serve *s);

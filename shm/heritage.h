@@ -8,6 +8,7 @@
 #define SHM_HERITAGE_H
 
 #include <stdint.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/net.h"
@@ -31,6 +32,8 @@ struct heritage {
 	const struct heritage_listener *listeners;
 	struct heritage_listener status_listener; /* STATUS_BIND: the keeper's; fd -1 = none */
 
+	const uint32_t *route_ids;   /* of the app's labels, in its order: index in the directory */
+
 	int lifeline_fd;             /* read end of a pipe whose write end only the master has: EOF = it died */
 	const int *slot_efd;         /* one eventfd per slot: written to make its owner look at its words */
 	int master_efd;              /* written to make the master look at the slots (ready, why, phase) */
@@ -38,6 +41,20 @@ struct heritage {
 	struct log_file *error_log;  /* used by master and keeper; workers log into their ring */
 	struct log_file *access_log; /* keeper; fd -1 = off */
 };
+
+/* Makes the owner of a slot look at its words. A hint: a full eventfd is as good as a written one. */
+static inline void heritage_poke_fd(int efd)
+{
+	uint64_t one = 1;
+
+	if (write(efd, &one, sizeof(one)) < 0)
+		return; /* EAGAIN: it is readable already */
+}
+
+static inline void heritage_poke(const struct heritage *h, uint32_t slot)
+{
+	heritage_poke_fd(h->slot_efd[slot]);
+}
 
 /* Messages on control_fd: one byte, and one descriptor by SCM_RIGHTS where said. */
 enum heritage_message {

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the segment is told about requests: row, counters, series, histogram, access log. Only the
+ * loop lane of the slot's owner writes here. An answer is counted before its last write, so that no
+ * client ever holds an answer that the totals do not; answers of one batch are gathered and counted
+ * with a single clock reading.
+ */
+#include <stdio.h>
+
+#include "serve/serve_priv.h"
+
+static void keeper_wake(const struct heritage *h)
+{
+	_Atomic uint32_t *idle = &h->shm->inst->keeper_idle;
+
+	if (atomic_load_explicit(idle, memory_order_seq_cst) == 0)
+		return;
+	if (atomic_exchange(idle, 0) != 0)
+		heritage_poke(h, 0);
+}
+
+bool serve_put_record(const struct heritage *h, enum shm_record_kind kind, const char *p, size_t len)
+{
+	bool ok = shm_ring_put(h->shm, h->slot, kind, p, len);
+
+	if (!ok)
+		shm_add(&shm_slot(h->shm, h->slot)->c.log_lost, 1);
+	if (h->slot != 0)
+		keeper_wake(h);
+	return ok;
+}
+
+void account_begin(struct request *r)
+{
+	struct serve *s = r->serve;
+	struct shm_slot *slot = s->slot;
+
+	shm_set(&slot->in_flight, shm_get(&slot->in_flight) + 1);
+	if (s->nrow_free == 0) {
+		r->row = UINT32_MAX;
+		shm_add(&slot->c.rows_missing, 1);
+		return;
+	}
+	r->row = s->row_free[--s->nrow_free];
+	shm_row_begin(shm_row(s->h->shm, s->h->slot, r->row), r->id, r->head.method_text, r->path,
+		      r->conn->peer_text, r->since_ns);
+}
+
+void account_state(struct request *r, enum shm_row_state st)
+{
+	if (r->row != UINT32_MAX)
+		shm_row_state(shm_row(r->serve->h->shm, r->serve->h->slot, r->row), st);
+}
+
+void account_current(struct serve *s, const struct request *r)
+{
+	shm_set(&s->slot->current_row, r && r->row != UINT32_MAX ? r->row + 1 : 0);
+}
+
+static void log_access(struct request *r)
+{
+	struct serve *s = r->serve;
+	uint64_t took_ns = loop_clock(s->loop) - r->since_ns;
+	struct access_log_entry e = {
+		.head = r->broken_head ? NULL : &r->head,
+		.id = r->id,
+		.client = request_client(r),
+		.peer = &r->conn->peer,
+		.status = r->status,
+		.bytes = r->body_sent,
+		.duration_us = took_ns / 1000,
+		.wall_ns = clock_wall_ns(),
+		.content_type = r->content_type,
+	};
+	char line[LOG_LINE_MAX];
+	size_t len = access_log_format(s->access, &e, line, sizeof(line));
+
+	if (len > 0)
+		serve_put_record(s->h, SHM_REC_ACCESS_LOG, line, len);
+}
+
+static void pend_add(struct serve *s, const struct request *r)
+{
+	struct pend *p = s->npend > 0 ? &s->pend[s->npend - 1] : NULL;
+
+	if (p && p->route == r->route && p->method == (uint32_t)r->head.method &&
+	    p->status == r->status && p->since_ns == r->since_ns) {
+		p->times++;
+		return;
+	}
+	if (s->npend == PEND_MAX)
+		account_flush(s);
+	s->pend[s->npend++] = (struct pend){
+		.route = r->route, .method = (uint32_t)r->head.method, .status = r->status,
+		.times = 1, .since_ns = r->since_ns,
+	};
+}
+
+void account_answer(struct request *r)
+{
+	struct serve *s = r->serve;
+
+	if (r->accounted)
+		return;
+	r->accounted = true;
+	shm_add(&s->slot->requests_life, 1);
+	if (r->is_status || s->keeper)
+		shm_add(&s->slot->c.status_requests, 1);
+	else
+		pend_add(s, r);
+	if (s->access)
+		log_access(r);
+}
+
+void account_flush(struct serve *s)
+{
+	struct shm_counters *c = &s->slot->c;
+	_Atomic uint64_t *by_class[] = {&c->responses_1xx, &c->responses_2xx, &c->responses_3xx,
+					&c->responses_4xx, &c->responses_5xx};
+	uint64_t now;
+
+	if (s->npend == 0)
+		return;
+	now = loop_clock(s->loop);
+	for (uint32_t i = 0; i < s->npend; i++) {
+		const struct pend *p = &s->pend[i];
+		int class = p->status / 100;
+
+		shm_add(&c->requests, p->times);
+		if (class >= 1 && class <= 5)
+			shm_add(by_class[class - 1], p->times);
+		shm_series_add(s->h->shm, s->h->slot, p->route, p->method, (uint32_t)p->status,
+			       p->times);
+		shm_hist_add(&s->h->shm->hists[(size_t)s->h->slot * s->h->shm->geo.routes + p->route],
+			     (now - p->since_ns) / 1000, p->times);
+	}
+	s->npend = 0;
+}
+
+void account_end(struct request *r)
+{
+	struct serve *s = r->serve;
+
+	shm_set(&s->slot->in_flight, shm_get(&s->slot->in_flight) - 1);
+	if (r->row != UINT32_MAX) {
+		shm_row_end(shm_row(s->h->shm, s->h->slot, r->row));
+		s->row_free[s->nrow_free++] = (uint16_t)r->row;
+		r->row = UINT32_MAX;
+	}
+}

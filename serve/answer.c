@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Answers: the head, and the body in one of the ways of serve.h. Small bodies are copied behind
+ * their head, so that the answers of one batch of pipelined requests leave in one write.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "serve/serve_priv.h"
+#include "status/status.h"
+
+#define CHUNK_HEAD 10 /* "ffffffff\r\n": room kept before a chunk */
+
+void answer_date(struct serve *s)
+{
+	struct http_out o = {.p = s->fixed, .cap = sizeof(s->fixed)};
+	uint64_t wall = clock_wall_ns();
+	char date[HTTP_DATE_LEN + 1];
+
+	if (s->set->server_header)
+		http_put_field(&o, SLICE("Server"), SLICE("capricorn"));
+	http_format_date((int64_t)(wall / NS_PER_S), date);
+	http_put_field(&o, SLICE("Date"), (struct slice){date, HTTP_DATE_LEN});
+	CHECK(!o.over);
+	s->fixed_len = (uint32_t)o.len;
+	s->date_due_ns = loop_now(s->loop) + NS_PER_S - wall % NS_PER_S;
+}
+
+/* May the connection be kept although the body was not read to its end? Only if what is left will
+ * come anyway and is little: else reading it costs more than a new connection. */
+static bool body_is_droppable(const struct request *r)
+{
+	if (r->body_done)
+		return true;
+	if (r->head.expect_continue && !r->continue_sent && r->body_bytes == 0)
+		return false;
+	return r->head.chunked || r->body_left <= DROP_MAX;
+}
+
+static bool must_close(const struct request *r)
+{
+	return r->close || r->failed || r->broken_head || r->serve->draining ||
+	       !r->head.keep_alive || r->conn->eof ||
+	       (r->head.method == HTTP_M_CONNECT && r->status < 300) ||
+	       (!r->body_cb && !body_is_droppable(r));
+}
+
+static void put_length(struct http_out *o, struct request *r, int64_t len)
+{
+	bool connected = r->head.method == HTTP_M_CONNECT && r->status >= 200 && r->status < 300;
+
+	/* RFC 9110, 8.6: neither field in 1xx, 204 or a 2xx to CONNECT. */
+	if (r->status == 204 || connected || r->status < 200) {
+		r->no_body = true;
+		return;
+	}
+	if (r->status == 304)
+		r->no_body = true;
+	if (len >= 0) {
+		http_put_slice(o, SLICE("Content-Length: "));
+		http_put_u64(o, (uint64_t)len);
+		http_put_slice(o, SLICE("\r\n"));
+	} else if (r->head.minor == 1) {
+		http_put_field(o, SLICE("Transfer-Encoding"), SLICE("chunked"));
+		r->chunked_out = true;
+	} else {
+		r->close = true; /* HTTP/1.0: the end of the connection is the end of the body */
+	}
+	if (r->head.method == HTTP_M_HEAD)
+		r->no_body = true;
+}
+
+static void keep_content_type(struct request *r, struct slice type)
+{
+	size_t n = type.len < sizeof(r->content_type_text) ? type.len : sizeof(r->content_type_text);
+
+	if (!r->serve->access || n == 0)
+		return;
+	memcpy(r->content_type_text, type.p, n);
+	r->content_type = (struct slice){r->content_type_text, n};
+}
+
+/* Writes the head into the output. len < 0: unknown. false: the connection is dead. */
+static bool put_head(struct request *r, int status, struct slice type, int64_t len)
+{
+	struct serve *s = r->serve;
+	struct buf *b = conn_out(r->conn);
+	struct http_out o;
+
+	CHECK(!r->head_done);
+	if (!b)
+		return false;
+	if (loop_now(s->loop) >= s->date_due_ns)
+		answer_date(s);
+	r->status = status;
+	r->answer_since_ns = r->fill_ns = loop_now(s->loop);
+	o = (struct http_out){.p = b->data + b->end, .cap = b->cap - b->end};
+	http_put_status_line(&o, status);
+	http_put(&o, s->fixed, s->fixed_len);
+	if (type.len > 0)
+		http_put_field(&o, SLICE("Content-Type"), type);
+	put_length(&o, r, len);
+	http_put_field(&o, SLICE("X-Request-Id"), r->id);
+	http_put(&o, r->extra, r->extra_len);
+	if (must_close(r)) {
+		r->close = true;
+		http_put_field(&o, SLICE("Connection"), SLICE("close"));
+	} else if (r->head.minor == 0) {
+		http_put_field(&o, SLICE("Connection"), SLICE("keep-alive"));
+	}
+	http_put_slice(&o, SLICE("\r\n"));
+	CHECK(!o.over); /* OUT_RESERVE holds the longest head: type, id and extra are bounded */
+	b->end += (uint32_t)o.len;
+	r->head_done = true;
+	keep_content_type(r, type);
+	return true;
+}
+
+/* After an answer function was called from outside of the connection's own events. */
+static void answered(struct request *r)
+{
+	if (!r->conn->processing)
+		conn_kick(r->conn);
+}
+
+void request_field(struct request *r, struct slice name, struct slice value)
+{
+	struct http_out o = {.p = r->extra, .len = r->extra_len, .cap = EXTRA_MAX};
+
+	if (r->head_done || !http_field_ok(name, value)) {
+		log_warnx("a handler's field \"%.*s\" was dropped: %s", (int)name.len, name.p,
+			  r->head_done ? "the head is out" : "not a valid field");
+		return;
+	}
+	http_put_field(&o, name, value);
+	if (o.over) {
+		log_warnx("a handler's field \"%.*s\" was dropped: more than %u bytes of fields",
+			  (int)name.len, name.p, EXTRA_MAX);
+		return;
+	}
+	r->extra_len = (uint32_t)o.len;
+}
+
+void request_answer(struct request *r, int status, struct slice type, struct slice body)
+{
+	struct buf *b;
+	char *copy;
+
+	if (!put_head(r, status, type, (int64_t)body.len))
+		return;
+	b = r->conn->out;
+	if (r->no_body || body.len <= b->cap - b->end) {
+		if (!r->no_body && body.len > 0) {
+			memcpy(b->data + b->end, body.p, body.len);
+			b->end += (uint32_t)body.len;
+			r->body_sent = body.len;
+		}
+		r->kind = ANS_COPIED;
+		r->produced = true;
+		answered(r);
+		return;
+	}
+	copy = malloc(body.len);
+	if (!copy) {
+		conn_die(r->conn);
+		return;
+	}
+	memcpy(copy, body.p, body.len);
+	r->kind = ANS_HEAP;
+	r->heap = copy;
+	r->part_left = body.len;
+	answered(r);
+}
+
+void request_answer_take(struct request *r, int status, struct slice type, char *heap, size_t len)
+{
+	if (!put_head(r, status, type, (int64_t)len)) {
+		free(heap);
+		return;
+	}
+	r->kind = ANS_HEAP;
+	r->heap = heap;
+	r->part_left = r->no_body ? 0 : len;
+	answered(r);
+}
+
+void request_answer_pull(struct request *r, int status, struct slice type, int64_t total,
+			 request_fill_f *fill, void *arg)
+{
+	if (!put_head(r, status, type, total))
+		return;
+	r->kind = ANS_PULL;
+	r->fill = fill;
+	r->fill_arg = arg;
+	r->part_left = r->no_body ? 0 : total < 0 ? UINT64_MAX : (uint64_t)total;
+	answered(r);
+}
+
+void request_body_more(struct request *r)
+{
+	r->fill_waits = false;
+	answered(r);
+}
+
+void request_answer_file(struct request *r, int status, struct slice type, int fd, uint64_t offset,
+			 uint64_t len)
+{
+	if (!put_head(r, status, type, (int64_t)len)) {
+		close(fd);
+		return;
+	}
+	r->kind = ANS_FILE;
+	r->file_fd = fd;
+	r->part_off = offset;
+	r->part_left = r->no_body ? 0 : len;
+	answered(r);
+}
+
+void request_problem(struct request *r, int status, const char *detail)
+{
+	const struct slice type[] = {SLICE("application/problem+json"),
+				     SLICE("text/plain; charset=utf-8")};
+	bool text = http_prefers_text(r->head.known[HTTP_F_ACCEPT]);
+	struct strbuf sb;
+	size_t len;
+	char *body;
+
+	strbuf_init(&sb);
+	status_problem(&sb, text, status, http_reason(status), detail, r->id);
+	len = sb.len;
+	body = strbuf_take(&sb);
+	if (body)
+		request_answer_take(r, status, type[text], body, len);
+	else
+		request_answer(r, status, type[1], slice_of(http_reason(status)));
+}
+
+/* ---- bodies that do not fit behind their head ---- */
+
+static bool wrote(struct request *r, size_t n)
+{
+	struct conn *c = r->conn;
+
+	c->progress_ns = loop_now(r->serve->loop);
+	c->sent += n;
+	shm_add(&r->serve->slot->c.bytes_sent, n);
+	return true;
+}
+
+/* A failed write: blocked (stay), or the client is gone. */
+static bool write_failed(struct request *r)
+{
+	struct conn *c = r->conn;
+
+	if (errno == EAGAIN || errno == EINTR)
+		c->blocked = true;
+	else
+		conn_die(c);
+	return false;
+}
+
+static bool push_heap(struct request *r)
+{
+	struct conn *c = r->conn;
+	struct buf *b = c->out;
+	size_t head = b ? b->end - b->start : 0, n;
+	struct iovec iov[2] = {
+		{.iov_base = b ? b->data + b->start : NULL, .iov_len = head},
+		{.iov_base = r->heap + r->part_off, .iov_len = r->part_left},
+	};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
+	ssize_t w;
+
+	if (r->part_left == 0)
+		return true;
+	account_answer(r);
+	account_flush(r->serve);
+	w = sendmsg(c->watch.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (w < 0)
+		return write_failed(r);
+	wrote(r, (size_t)w);
+	n = (size_t)w < head ? (size_t)w : head;
+	if (b)
+		b->start += (uint32_t)n;
+	n = (size_t)w - n;
+	r->part_off += n;
+	r->part_left -= n;
+	r->body_sent += n;
+	if (r->part_left > 0)
+		c->blocked = true;
+	return r->part_left == 0;
+}
+
+static bool push_file(struct request *r)
+{
+	struct conn *c = r->conn;
+	uint64_t budget = FLUSH_MAX;
+
+	if (r->part_left > 0 && !conn_flush(c))
+		return false;
+	while (r->part_left > 0) {
+		size_t want = r->part_left < FILE_CHUNK ? (size_t)r->part_left : FILE_CHUNK;
+		off_t off = (off_t)r->part_off;
+		ssize_t w;
+
+		if (want == r->part_left) { /* this may be the last write */
+			account_answer(r);
+			account_flush(r->serve);
+		}
+		w = sendfile(c->watch.fd, r->file_fd, &off, want);
+		if (w < 0)
+			return write_failed(r);
+		if (w == 0) { /* the file has become shorter: only a cut tells the client */
+			log_errx("a file that was being sent has shrunk, request %.*s", (int)r->id.len,
+				 r->id.p);
+			conn_die(c);
+			return false;
+		}
+		wrote(r, (size_t)w);
+		r->part_off += (uint64_t)w;
+		r->part_left -= (uint64_t)w;
+		r->body_sent += (uint64_t)w;
+		if ((uint64_t)w >= budget) {
+			c->blocked = true; /* the others' turn */
+			break;
+		}
+		budget -= (uint64_t)w;
+	}
+	return r->part_left == 0;
+}
+
+/* Asks the handler for more into the output. Returns what was added; -1 when it failed. */
+static long fill_once(struct request *r, struct buf *b, bool *ret_end)
+{
+	uint32_t lead = r->chunked_out ? CHUNK_HEAD : 0, tail = r->chunked_out ? 2 : 0;
+	size_t cap = b->cap - b->end - lead - tail;
+	char *at = b->data + b->end + lead;
+	long n;
+
+	if (cap > r->part_left)
+		cap = (size_t)r->part_left;
+	n = r->fill(r, r->fill_arg, at, cap, ret_end);
+	if (n < 0 || (size_t)n > cap)
+		return -1;
+	if (n == 0)
+		return 0;
+	if (r->chunked_out) {
+		struct http_out o = {.p = b->data + b->end, .cap = lead};
+
+		http_put_chunk_size(&o, (uint64_t)n);
+		memmove(b->data + b->end + o.len, at, (size_t)n);
+		b->end += (uint32_t)o.len + (uint32_t)n;
+		memcpy(b->data + b->end, "\r\n", 2);
+		b->end += 2;
+	} else {
+		b->end += (uint32_t)n;
+	}
+	r->body_sent += (uint64_t)n;
+	return n;
+}
+
+static bool push_pull(struct request *r)
+{
+	struct conn *c = r->conn;
+	uint64_t budget = FLUSH_MAX;
+
+	while (r->part_left > 0) {
+		struct buf *b = conn_out(c);
+		bool end = false;
+		long n;
+
+		if (!b)
+			return false;
+		if (b->cap - b->end < OUT_RESERVE) {
+			if (!conn_flush(c))
+				return false;
+			continue;
+		}
+		n = fill_once(r, b, &end);
+		if (n < 0) {
+			conn_die(c); /* a cut is the only way to say that it is not whole */
+			return false;
+		}
+		r->fill_ns = loop_now(r->serve->loop);
+		if (r->part_left != UINT64_MAX)
+			r->part_left -= (uint64_t)n;
+		else if (end)
+			r->part_left = 0;
+		if (n == 0 && r->part_left > 0) {
+			r->fill_waits = true;
+			(void)conn_flush(c); /* what there is goes out now: streams are not held back */
+			return false;
+		}
+		if (r->part_left == 0)
+			break; /* the last piece is counted before it is written */
+		if ((uint64_t)n >= budget) {
+			if (conn_flush(c))
+				c->blocked = true; /* the others' turn */
+			return false;
+		}
+		budget -= (uint64_t)n;
+	}
+	return true;
+}
+
+/* The last chunk. There is room: OUT_RESERVE was kept. */
+static bool end_chunked(struct request *r)
+{
+	struct buf *b;
+
+	if (!r->chunked_out || r->no_body)
+		return true;
+	b = conn_out(r->conn);
+	if (!b)
+		return false;
+	if (b->cap - b->end < 5 && !conn_flush(r->conn))
+		return false;
+	b = conn_out(r->conn);
+	if (!b)
+		return false;
+	memcpy(b->data + b->end, "0\r\n\r\n", 5);
+	b->end += 5;
+	return true;
+}
+
+bool answer_push(struct request *r)
+{
+	bool whole = false;
+
+	if (r->produced)
+		return true;
+	if (r->fill_waits || r->conn->blocked)
+		return false;
+	switch (r->kind) {
+	case ANS_NONE:
+		return false;
+	case ANS_COPIED:
+		whole = true;
+		break;
+	case ANS_HEAP:
+		whole = push_heap(r);
+		break;
+	case ANS_FILE:
+		whole = push_file(r);
+		break;
+	case ANS_PULL:
+		whole = push_pull(r) && end_chunked(r);
+		break;
+	}
+	r->produced = whole;
+	return whole;
+}
+
+void answer_release(struct request *r)
+{
+	free(r->heap);
+	r->heap = NULL;
+	if (r->kind == ANS_FILE)
+		close(r->file_fd);
+	r->kind = ANS_NONE;
+}

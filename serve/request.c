@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of one request, in the order of the functions: begin (parse, name, row, handler), step
+ * (body, answer, end), failure and abort. What a handler may call is here too.
+ */
+#include "base/check.h"
+#include "base/log.h"
+#include "serve/client.h"
+#include "serve/serve_priv.h"
+
+const struct http_request *request_head(const struct request *r) { return &r->head; }
+struct slice request_path(const struct request *r) { return r->path; }
+struct slice request_id(const struct request *r) { return r->id; }
+const struct net_addr *request_peer(const struct request *r) { return &r->conn->peer; }
+uint64_t request_now(const struct request *r) { return loop_now(r->serve->loop); }
+uint64_t request_body_bytes(const struct request *r) { return r->body_bytes; }
+void request_route(struct request *r, uint32_t route) { r->route = route; }
+void request_is_status(struct request *r) { r->is_status = true; }
+
+/* Most requests come without the fields, and then the client is the peer. */
+static void know_client(struct request *r)
+{
+	if (r->client_known)
+		return;
+	r->client_known = true;
+	r->client = r->conn->peer;
+	r->forwarded = r->head.known[HTTP_F_X_FORWARDED_FOR].p || r->head.known[HTTP_F_FORWARDED].p ||
+		       r->head.known[HTTP_F_VIA].p;
+	if (r->forwarded)
+		client_behind_proxies(&r->client, &r->head, &r->serve->h->conf->forwarded_allow);
+}
+
+const struct net_addr *request_client(const struct request *r)
+{
+	know_client((struct request *)r); /* a cache: what it says does not change */
+	return &r->client;
+}
+
+bool request_forwarded(const struct request *r)
+{
+	know_client((struct request *)r);
+	return r->forwarded;
+}
+
+void *request_alloc(struct request *r, size_t size)
+{
+	uint32_t at = (r->arena_used + 15) & ~15u;
+
+	if (size > ARENA_MAX - at)
+		return NULL;
+	r->arena_used = at + (uint32_t)size;
+	memset(r->arena + at, 0, size);
+	return r->arena + at;
+}
+
+void request_body(struct request *r, request_body_f *cb, void *arg)
+{
+	r->body_cb = cb;
+	r->body_arg = arg;
+	if (!r->conn->processing)
+		conn_kick(r->conn);
+}
+
+void request_body_resume(struct request *r)
+{
+	if (r->pause_ns == 0)
+		return;
+	r->body_since_ns += loop_now(r->serve->loop) - r->pause_ns;
+	r->pause_ns = 0;
+	if (!r->conn->processing)
+		conn_kick(r->conn);
+}
+
+void request_on_gone(struct request *r, request_gone_f *cb, void *arg)
+{
+	r->gone_cb = cb;
+	r->gone_arg = arg;
+}
+
+/* ---- begin ---- */
+
+static void make_id(struct request *r)
+{
+	static const char hex[] = "0123456789abcdef";
+	struct serve *s = r->serve;
+	/* A bijection of the counter (splitmix64): no two requests of a process share an id. */
+	uint64_t x = s->id_seed + 0x9e3779b97f4a7c15ULL * ++s->id_count;
+
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+	x ^= x >> 31;
+	for (int i = 15; i >= 0; i--, x >>= 4)
+		r->id_text[i] = hex[x & 15];
+	r->id = (struct slice){r->id_text, 16};
+}
+
+static void reset(struct request *r, struct conn *c)
+{
+	r->conn = c;
+	r->since_ns = c->since_ns;
+	r->path = SLICE("");
+	r->body_cb = NULL;
+	r->chunked = (struct http_chunked){0};
+	r->body_left = r->body_bytes = r->pause_ns = r->dropped = 0;
+	r->body_since_ns = loop_now(c->serve->loop);
+	r->body_done = r->body_told_end = r->continue_sent = false;
+	r->kind = ANS_NONE;
+	r->status = 0;
+	r->head_done = r->produced = r->close = r->no_body = r->chunked_out = false;
+	r->accounted = r->is_status = r->failed = r->broken_head = r->fill_waits = false;
+	r->content_type = (struct slice){NULL, 0};
+	r->heap = NULL;
+	r->part_off = r->part_left = r->body_sent = 0;
+	r->gone_cb = NULL;
+	r->route = 0;
+	r->client_known = false;
+	r->extra_len = r->arena_used = 0;
+}
+
+static char *path_room(struct request *r)
+{
+	return (char *)(r->head.fields + r->serve->limits.fields_max);
+}
+
+/* A head that is not one: an answer, and the end of the connection. */
+static void refuse(struct request *r, enum http_err e)
+{
+	struct http_field *fields = r->head.fields;
+
+	shm_add(&r->serve->slot->c.bad_requests, 1);
+	r->head = (struct http_request){.minor = 1, .fields = fields, .content_length = -1};
+	r->broken_head = true;
+	r->body_done = true;
+	make_id(r);
+	account_begin(r);
+	r->conn->linger = true;
+	log_debug("bad request from %s: %s", r->conn->peer_text, http_err_word(e));
+	request_problem(r, http_err_status(e), http_err_text(e));
+}
+
+void request_refuse(struct conn *c, enum http_err e)
+{
+	struct request *r = req_get(c->serve);
+
+	if (!r) {
+		conn_die(c);
+		return;
+	}
+	reset(r, c);
+	c->req = r;
+	refuse(r, e);
+}
+
+static enum http_err accept_head(struct request *r)
+{
+	const struct http_request *h = &r->head;
+	enum http_err e = HTTP_OK;
+	size_t len = 0;
+
+	if (h->form == HTTP_ORIGIN_FORM || h->form == HTTP_ABSOLUTE_FORM) {
+		e = http_normalise_path(h->raw_path, path_room(r), &len);
+		r->path = (struct slice){path_room(r), len};
+	} else {
+		r->path = h->target;
+	}
+	if (e == HTTP_OK && h->content_length > r->serve->set->client_max_body_size)
+		e = HTTP_E_BODY_TOO_LARGE;
+	return e;
+}
+
+enum step request_begin(struct conn *c)
+{
+	struct serve *s = c->serve;
+	struct buf *b = c->in;
+	struct slice given;
+	struct request *r;
+	enum http_err e;
+
+	if (!b || b->start == b->end)
+		return STEP_WAIT;
+	r = req_get(s);
+	if (!r) {
+		conn_die(c);
+		return STEP_WAIT;
+	}
+	e = http_parse_head(&r->head, &s->limits, b->data + b->start, b->end - b->start, &b->scan);
+	if (e == HTTP_E_AGAIN) {
+		req_put(r);
+		return STEP_WAIT;
+	}
+	reset(r, c);
+	c->req = r;
+	c->fresh = false;
+	if (e == HTTP_OK)
+		e = accept_head(r);
+	if (e != HTTP_OK) {
+		refuse(r, e);
+		return STEP_MORE;
+	}
+	b->start += (uint32_t)r->head.head_len;
+	b->head_len = b->start;
+	b->scan = 0;
+	r->body_done = !r->head.has_body;
+	r->body_left = r->head.content_length > 0 ? (uint64_t)r->head.content_length : 0;
+	given = r->head.known[HTTP_F_X_REQUEST_ID];
+	if (given.p && http_request_id_ok(given))
+		r->id = given;
+	else
+		make_id(r);
+	account_begin(r);
+	account_current(s, r);
+	s->handler(s, r, s->handler_arg);
+	return STEP_MORE;
+}
+
+/* ---- body ---- */
+
+/* May bytes of the body be looked at now? */
+static bool reads_body(const struct request *r)
+{
+	return !r->body_done && r->pause_ns == 0 && (r->body_cb || r->head_done);
+}
+
+bool request_wants_input(const struct request *r)
+{
+	return reads_body(r);
+}
+
+static void deliver(struct request *r, struct slice data, bool end)
+{
+	if (!r->body_cb || r->body_told_end)
+		return;
+	r->body_told_end = end;
+	if (!r->body_cb(r, r->body_arg, data, end) && !end && r->pause_ns == 0)
+		r->pause_ns = loop_now(r->serve->loop);
+}
+
+static void body_piece(struct request *r, struct slice data)
+{
+	if (data.len == 0)
+		return;
+	r->body_bytes += data.len;
+	if (r->body_cb)
+		deliver(r, data, false);
+	else
+		r->dropped += data.len;
+}
+
+static void body_failed(struct request *r, enum http_err e)
+{
+	shm_add(&r->serve->slot->c.bad_requests, 1);
+	request_fail(r, http_err_status(e), http_err_text(e));
+}
+
+/* Takes one piece of the body out of the input. false: nothing more to take now. */
+static bool body_step(struct request *r)
+{
+	struct conn *c = r->conn;
+	struct buf *b = c->in;
+	struct slice data;
+	size_t used;
+
+	if (!reads_body(r) || !b || b->start == b->end)
+		return false;
+	if (r->head.chunked) {
+		enum http_err e = http_chunked_read(&r->chunked, &r->serve->limits,
+						    b->data + b->start, b->end - b->start, &used,
+						    &data);
+
+		if (e == HTTP_OK && r->body_bytes + data.len >
+		    (uint64_t)r->serve->set->client_max_body_size)
+			e = HTTP_E_BODY_TOO_LARGE;
+		if (e != HTTP_OK) {
+			body_failed(r, e);
+			return false;
+		}
+		r->body_done = r->chunked.done;
+	} else {
+		used = b->end - b->start;
+		if (used > r->body_left)
+			used = (size_t)r->body_left;
+		data = (struct slice){b->data + b->start, used};
+		r->body_left -= used;
+		r->body_done = r->body_left == 0;
+	}
+	b->start += (uint32_t)used;
+	body_piece(r, data);
+	return true;
+}
+
+/* The client waits for a word before it sends (RFC 9110, 10.1.1); only if the body is wanted. */
+static void say_continue(struct request *r)
+{
+	static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	struct buf *b;
+
+	if (!r->head.expect_continue || r->continue_sent || !r->body_cb || r->head_done ||
+	    r->body_done || r->body_bytes > 0)
+		return;
+	b = conn_out(r->conn);
+	if (!b)
+		return;
+	r->continue_sent = true;
+	memcpy(b->data + b->end, text, sizeof(text) - 1);
+	b->end += sizeof(text) - 1;
+	shm_add(&r->serve->slot->c.responses_1xx, 1);
+}
+
+uint64_t request_body_due(const struct request *r)
+{
+	const struct serve *s = r->serve;
+	uint64_t grace = s->header_ns;
+
+	if (r->body_done || r->pause_ns != 0 || s->min_body_rate == 0)
+		return UINT64_MAX;
+	if (grace == 0)
+		grace = 10 * NS_PER_S;
+	return r->body_since_ns + grace +
+	       (uint64_t)((double)r->body_bytes / (double)s->min_body_rate * 1e9);
+}
+
+/* ---- step and end ---- */
+
+static void end(struct request *r)
+{
+	struct conn *c = r->conn;
+
+	account_answer(r);
+	account_end(r);
+	answer_release(r);
+	if (r->close) {
+		c->closing = true;
+		/* The client did not ask for it: it may have sent more, and closing with input unread
+		 * would make the kernel drop the answer (RFC 9112, 9.6). */
+		if (r->head.keep_alive || r->broken_head || r->failed || !r->body_done)
+			c->linger = true;
+	}
+	c->req = NULL;
+	if (c->in) {
+		c->in->head_len = 0;
+		c->in->scan = 0;
+	}
+	c->since_ns = loop_now(r->serve->loop);
+	req_put(r);
+}
+
+enum step request_step(struct request *r)
+{
+	struct conn *c = r->conn;
+
+	say_continue(r);
+	while (!c->dead && body_step(r))
+		if (r->dropped > DROP_MAX && r->produced) {
+			r->close = r->failed = true;
+			break;
+		}
+	if (c->dead)
+		return STEP_WAIT;
+	if (r->body_done && r->body_cb && !r->body_told_end)
+		deliver(r, (struct slice){NULL, 0}, true);
+	if (c->dead || !answer_push(r))
+		return STEP_WAIT;
+	r->body_cb = NULL; /* the handler has ended the request */
+	if (!r->body_done && !r->close && !r->failed)
+		return STEP_WAIT; /* the rest of the body comes, and is dropped */
+	end(r);
+	return STEP_MORE;
+}
+
+void request_fail(struct request *r, int status, const char *detail)
+{
+	r->failed = true;
+	r->body_done = true;
+	if (r->gone_cb) {
+		request_gone_f *cb = r->gone_cb;
+
+		r->gone_cb = NULL;
+		cb(r, r->gone_arg);
+	}
+	r->body_cb = NULL;
+	if (r->head_done) {
+		if (!r->produced)
+			conn_die(r->conn); /* a part is out: only a cut tells the client */
+		return;
+	}
+	r->extra_len = 0;
+	r->conn->linger = true;
+	request_problem(r, status, detail);
+}
+
+void request_abort(struct request *r)
+{
+	if (r->gone_cb && !r->produced)
+		r->gone_cb(r, r->gone_arg);
+	if (!r->produced)
+		shm_add(&r->serve->slot->c.client_gone, 1);
+	account_end(r);
+	answer_release(r);
+	r->conn->req = NULL;
+	req_put(r);
+}

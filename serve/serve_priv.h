@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside of serve/: what connection, request and accounting share. */
+#ifndef SERVE_SERVE_PRIV_H
+#define SERVE_SERVE_PRIV_H
+
+#include "serve/serve.h"
+
+#include "base/clock.h"
+#include "conf/conf.h"
+#include "serve/access_log.h"
+#include "shm/shm.h"
+
+#define BUF_SMALL   2048u          /* what a parked head or a few waiting bytes keep */
+#define BUF_BIG     32768u         /* what a turn reads into and writes from */
+#define OUT_RESERVE 4096u          /* free in the output before a request begins: head and small body */
+#define ROOM_MIN    4096u          /* free in the input before it is read into */
+#define DROP_MAX    65536u         /* of a body that nobody wants, to keep the connection alive */
+#define FLUSH_MAX   (512u * 1024u) /* written to one connection per turn */
+#define FILE_CHUNK  (256u * 1024u)
+#define LINGER_NS   (2 * NS_PER_S) /* after our end is closed, for the client to read and close */
+#define LINGER_MAX  (1024u * 1024u)
+#define EXTRA_MAX   1024u          /* bytes of fields that a handler adds */
+#define ARENA_MAX   4096u
+#define PEND_MAX    32u
+
+/* A buffer of one of three sizes: small and big come from pools, a larger one from the heap. */
+struct buf {
+	struct buf *next;          /* in its pool */
+	uint32_t cap;
+	uint32_t start, end;       /* bytes not yet used: data[start..end) */
+	uint32_t head_len;         /* data[0..head_len) is the head of the running request */
+	size_t scan;               /* how far the parser has looked */
+	char data[];
+};
+
+/* Each connection is on exactly one list, oldest first: who goes when room is needed. */
+enum conn_list { CL_IDLE, CL_HEAD, CL_BODY, CL_BUSY, CL_WRITE, CL_LINGER, CL_COUNT };
+
+struct conn {
+	struct watch watch;        /* first: see conn_of_watch() */
+	struct timer timer;
+	struct serve *serve;
+	struct conn *prev, *next;  /* `next` also links the free ones */
+	struct buf *in, *out;      /* NULL while empty: an idle connection holds no buffer */
+	struct request *req;       /* the one request that runs; NULL = none */
+	uint64_t since_ns;         /* first byte of the head being read, or begin of the idle time */
+	uint64_t progress_ns;      /* last time the client took bytes, or begin of the linger */
+	uint64_t list_ns;          /* when it came onto its list */
+	uint64_t sent;             /* bytes, since then */
+	struct net_addr peer;
+	uint8_t list;              /* enum conn_list */
+	bool fresh;                /* no request yet: HEADER_TIMEOUT, not KEEPALIVE_TIMEOUT */
+	bool eof;                  /* all input has been read, and the client sends no more */
+	bool peer_done;            /* told so while the input was not being read */
+	bool closing;              /* no further request; close when the output is empty */
+	bool linger;               /* ... but let the client read first: input may be unread */
+	bool blocked;              /* the last write did not take everything */
+	bool processing;           /* between an entry from the loop and conn_leave() */
+	bool dead;                 /* to be freed by conn_settle() */
+	char peer_text[46];
+};
+
+enum answer_kind { ANS_NONE, ANS_COPIED, ANS_HEAP, ANS_PULL, ANS_FILE };
+
+struct request {
+	struct request *next;      /* in the pool */
+	struct serve *serve;
+	struct conn *conn;
+	struct http_request head;
+	struct slice id, path;
+	uint64_t since_ns;
+
+	/* body */
+	request_body_f *body_cb;
+	void *body_arg;
+	struct http_chunked chunked;
+	uint64_t body_left;        /* of a Content-Length */
+	uint64_t body_bytes;       /* data bytes so far */
+	uint64_t body_since_ns;    /* begin of the reading; moved on by pauses */
+	uint64_t pause_ns;         /* when the handler said stop; 0 = it reads */
+	uint64_t dropped;
+	bool body_done, body_told_end, continue_sent;
+
+	/* answer */
+	enum answer_kind kind;
+	int status;
+	bool head_done;            /* the head of the answer is in the output */
+	bool produced;             /* all of the answer is in the output or written */
+	bool close, no_body, chunked_out, accounted, is_status, failed, broken_head;
+	struct slice content_type; /* for the access log */
+	char *heap;
+	uint64_t part_off, part_left;
+	int file_fd;
+	request_fill_f *fill;
+	void *fill_arg;
+	bool fill_waits;           /* the last fill gave nothing */
+	uint64_t answer_since_ns, fill_ns;
+	uint64_t body_sent;
+
+	request_gone_f *gone_cb;
+	void *gone_arg;
+	uint32_t route;
+	uint32_t row;              /* UINT32_MAX = none */
+	struct net_addr client;
+	bool client_known, forwarded;
+
+	uint32_t extra_len, arena_used;
+	char id_text[17];
+	char content_type_text[96];
+	char extra[EXTRA_MAX];
+	_Alignas(16) char arena[ARENA_MAX];
+	/* then: fields_max x struct http_field, then line_max + 1 bytes of path */
+};
+
+struct pend {                      /* answers that are ready but not written: counted as one */
+	uint32_t route, method;
+	int status;
+	uint32_t times;
+	uint64_t since_ns;
+};
+
+struct serve {
+	const struct heritage *h;
+	const struct settings *set;
+	struct loop *loop;
+	struct shm_slot *slot;
+	bool keeper;
+	serve_handler_f *handler;
+	void *handler_arg;
+
+	uint32_t max, nconns, used;    /* used: elements of the slab ever taken */
+	struct conn *slab, *free;
+	struct { struct conn *first, *last; } list[CL_COUNT];
+
+	struct buf *small_free, *big_free;
+	struct request *req_free;
+	size_t req_size;
+	uint32_t huge_cap;
+	struct http_limits limits;
+
+	uint16_t *row_free;
+	uint32_t nrow_free;
+	uint32_t npend;
+	struct pend pend[PEND_MAX];
+
+	uint64_t header_ns, keepalive_ns, request_ns, write_ns, stream_idle_ns, stream_ns;
+	uint64_t min_body_rate;
+
+	uint64_t id_seed, id_count;
+	uint64_t date_due_ns;          /* when `fixed` is to be made anew */
+	uint32_t fixed_len;
+	char fixed[80];                /* "Server: ...\r\nDate: ...\r\n" */
+
+	bool draining, done_told;
+	uint64_t drain_due_ns;         /* idle connections are closed by then */
+	void (*done)(struct serve *s, void *arg);
+	void *done_arg;
+
+	struct access_log *access;     /* NULL = off */
+};
+
+/* conn.c */
+void conn_kick(struct conn *c);        /* something outside of its events has changed */
+bool conn_flush(struct conn *c);       /* true: the output is empty; false: blocked or dead */
+struct buf *conn_out(struct conn *c);  /* its output; NULL = no memory (the connection is dead) */
+void conn_die(struct conn *c);         /* at once; what is unsent is lost */
+
+/* pool.c */
+struct buf *buf_get(struct serve *s, uint32_t size);
+void buf_put(struct serve *s, struct buf *b);
+struct request *req_get(struct serve *s);
+void req_put(struct request *r);
+void pool_fini(struct serve *s);
+
+/* request.c */
+enum step { STEP_MORE, STEP_WAIT };
+/* Begins the next request of the input. STEP_WAIT: needs more bytes. */
+enum step request_begin(struct conn *c);
+/* Carries the running request on as far as it goes. STEP_MORE: it has ended. */
+enum step request_step(struct request *r);
+/* Answers what is not a request, or not a whole one, with an error; the connection ends. */
+void request_refuse(struct conn *c, enum http_err e);
+bool request_wants_input(const struct request *r);
+/* The client is gone or the connection is given up: tells the handler, frees. */
+void request_abort(struct request *r);
+uint64_t request_body_due(const struct request *r); /* MIN_BODY_RATE */
+/* Ends a request that is late or too large: a problem document if the head is not out yet. */
+void request_fail(struct request *r, int status, const char *detail);
+
+/* answer.c */
+void answer_date(struct serve *s);
+bool answer_push(struct request *r);   /* heap, file, pull: true = all of it is written or buffered */
+void answer_release(struct request *r);
+
+/* account.c */
+void account_begin(struct request *r);
+void account_state(struct request *r, enum shm_row_state st);
+void account_current(struct serve *s, const struct request *r); /* what the loop works at; NULL */
+void account_answer(struct request *r); /* counts it, once; before its last write */
+void account_flush(struct serve *s);
+void account_end(struct request *r);
+
+#endif

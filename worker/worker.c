@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of a worker: boot, serve, drain, leave. Commands come as a word in the slot, announced by
+ * the slot's eventfd; what the worker has to say (ready, wants to be replaced) it writes into its
+ * slot and pokes the master.
+ */
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "app/app.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "serve/serve.h"
+#include "status/status.h"
+#include "worker/accept.h"
+
+#define BEAT_NS       (600 * NS_PER_MS) /* an idle process wakes less than twice a second */
+#define LINGER_MS     2000              /* idle connections of a worker that is replaced */
+#define LINGER_END_MS 500               /* ... when the server as a whole ends */
+
+struct worker {
+	const struct heritage *h;
+	struct shm_slot *slot;
+	struct loop *loop;
+	struct serve *serve;
+	struct acceptor *acceptor;
+	const struct app *app;
+	struct watch command, lifeline, term;
+	struct timer beat, deadline;
+	uint64_t born_ns;
+	bool leave;
+	int exit_code;
+};
+
+static struct worker *self; /* for the sinks, which have no argument or run in a signal */
+
+/* ---- what happens to a worker whose master has died while it is stuck ---- */
+
+static void on_parent_death(int sig)
+{
+	(void)sig;
+	/* The loop sees the end of the lifeline. If it is stuck, this ends it: SIGALRM is not caught. */
+	(void)alarm(self ? (unsigned)(self->h->conf->s.graceful_timeout / 1000) + 1 : 1);
+}
+
+static void note_check(const char *text)
+{
+	struct shm_slot *slot = self->slot;
+	size_t len = strnlen(text, sizeof(slot->note) - 1);
+
+	memcpy(slot->note, text, len);
+	atomic_store_explicit(&slot->note_len, (uint32_t)len, memory_order_release);
+}
+
+static bool log_to_ring(void *arg, const char *line, size_t len)
+{
+	const struct worker *w = arg;
+
+	return serve_put_record(w->h, SHM_REC_ERROR_LOG, line, len);
+}
+
+/* ---- leaving ---- */
+
+static void on_drained(struct serve *s, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)s;
+	w->leave = true;
+}
+
+static void on_deadline(struct loop *l, struct timer *t)
+{
+	(void)l;
+	(void)t;
+	self->leave = true;
+}
+
+static void drain(struct worker *w, uint32_t linger_ms, bool empty_queue)
+{
+	atomic_store_explicit(&w->slot->phase, SHM_PH_DRAINING, memory_order_release);
+	accept_stop(w->acceptor, empty_queue);
+	serve_drain(w->serve, linger_ms, on_drained, w);
+}
+
+static void on_lifeline(struct loop *l, struct watch *watch, unsigned events)
+{
+	struct worker *w = self;
+
+	(void)events;
+	log_warnx("The master is gone, shutting down (pid: %d)", (int)getpid());
+	w->exit_code = HERITAGE_EXIT_ORPHAN;
+	loop_watch(l, watch, 0);
+	drain(w, LINGER_END_MS, false);
+	timer_arm(l, &w->deadline,
+		  loop_now(l) + (uint64_t)w->h->conf->s.graceful_timeout * NS_PER_MS);
+}
+
+/* SIGTERM to this one process: it drains, and the master replaces it. */
+static void on_term(struct loop *l, struct watch *watch, unsigned events)
+{
+	struct signalfd_siginfo si;
+
+	(void)l;
+	(void)events;
+	if (read(watch->fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
+		drain(self, LINGER_MS, true); /* the whole group may have got it: leave no queue */
+}
+
+static void on_command(struct loop *l, struct watch *watch, unsigned events)
+{
+	struct worker *w = self;
+	uint64_t n;
+
+	(void)l;
+	(void)events;
+	if (read(watch->fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		log_warn("cannot read the command eventfd");
+	switch ((enum shm_command)atomic_load_explicit(&w->slot->command, memory_order_acquire)) {
+	case SHM_CMD_NONE:
+		accept_poked(w->acceptor);
+		break;
+	case SHM_CMD_DRAIN:
+		drain(w, LINGER_MS, false);
+		break;
+	case SHM_CMD_STOP:
+		drain(w, LINGER_END_MS, true);
+		break;
+	case SHM_CMD_QUIT:
+		w->leave = true;
+		break;
+	}
+}
+
+/* ---- requests ---- */
+
+static void handle(struct serve *s, struct request *r, void *arg)
+{
+	struct worker *w = arg;
+	struct slice rest;
+
+	if (status_match(w->h->conf, false, request_path(r), &rest))
+		request_answer_status(r, rest);
+	else
+		w->app->handler(s, r, (void *)(uintptr_t)w->h->route_ids);
+}
+
+/* ---- beat ---- */
+
+static void ask_for_replacement(struct worker *w, enum shm_why why)
+{
+	atomic_store_explicit(&w->slot->why, why, memory_order_release);
+	heritage_poke_fd(w->h->master_efd);
+}
+
+static void after_turn(struct worker *w)
+{
+	struct shm_slot *slot = w->slot;
+	uint64_t goal = shm_get(&slot->requests_goal), now = loop_now(w->loop);
+
+	shm_set(&slot->heartbeat_ns, now);
+	shm_set(&slot->c.turns, shm_get(&slot->c.turns) + 1);
+	shm_add(&slot->c.busy_ns, loop_stats(w->loop)->last_busy_ns);
+	if (goal != 0 && shm_get(&slot->requests_life) >= goal &&
+	    shm_get(&slot->why) == SHM_WHY_NONE &&
+	    now - w->born_ns >= (uint64_t)w->h->conf->s.min_worker_lifetime * NS_PER_MS)
+		ask_for_replacement(w, SHM_WHY_MAX_REQUESTS);
+}
+
+static void on_beat(struct loop *l, struct timer *t)
+{
+	timer_arm(l, t, loop_now(l) + BEAT_NS);
+}
+
+/* ---- boot ---- */
+
+static uint64_t requests_goal(const struct settings *s)
+{
+	uint64_t jitter = 0;
+
+	if (s->max_requests == 0)
+		return 0;
+	if (s->max_requests_jitter > 0 &&
+	    getrandom(&jitter, sizeof(jitter), 0) == (ssize_t)sizeof(jitter))
+		jitter %= (uint64_t)s->max_requests_jitter + 1;
+	return (uint64_t)s->max_requests + jitter;
+}
+
+static int watch_fd(struct worker *w, struct watch *watch, int fd, watch_cb_f *cb)
+{
+	watch->fd = fd;
+	watch->cb = cb;
+	return loop_watch(w->loop, watch, LOOP_IN);
+}
+
+static void take_signals(void)
+{
+	struct sigaction sa = {.sa_handler = on_parent_death, .sa_flags = SA_RESTART};
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGALRM, SIG_DFL);
+	sigaction(SIGRTMIN, &sa, NULL);
+	(void)prctl(PR_SET_PDEATHSIG, SIGRTMIN);
+}
+
+static int term_fd(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+static int boot(struct worker *w)
+{
+	const struct settings *set = &w->h->conf->s;
+	uint32_t max = (uint32_t)set->worker_connections;
+	struct serve_options o = {
+		.heritage = w->h, .connections_max = max, .handler = handle, .handler_arg = w,
+	};
+	int rc;
+
+	if (app_find(w->h->conf->app, &w->app) != 0) {
+		log_errx("the app cannot be loaded");
+		return HERITAGE_EXIT_APP;
+	}
+	if (loop_init(&w->loop, serve_timers(max) + ACCEPT_TIMERS + 2) != 0) {
+		log_err("cannot make an event loop");
+		return HERITAGE_EXIT_BOOT;
+	}
+	o.loop = w->loop;
+	rc = serve_new(&o, &w->serve);
+	if (rc == 0)
+		rc = accept_new(w->h, w->loop, w->serve, &w->acceptor);
+	if (rc != 0) {
+		errno = -rc;
+		log_err("cannot set up %u connections", max);
+		return HERITAGE_EXIT_BOOT;
+	}
+	if (watch_fd(w, &w->command, w->h->slot_efd[w->h->slot], on_command) != 0 ||
+	    watch_fd(w, &w->lifeline, w->h->lifeline_fd, on_lifeline) != 0 ||
+	    watch_fd(w, &w->term, term_fd(), on_term) != 0) {
+		log_err("cannot watch a descriptor");
+		return HERITAGE_EXIT_BOOT;
+	}
+	w->deadline.cb = on_deadline;
+	w->beat.cb = on_beat;
+	timer_arm(w->loop, &w->beat, loop_now(w->loop) + BEAT_NS);
+	return 0;
+}
+
+static void run(struct worker *w)
+{
+	while (!w->leave) {
+		accept_decide(w->acceptor);
+		loop_run_once(w->loop, -1);
+		after_turn(w);
+		serve_end_turn(w->serve);
+	}
+}
+
+int worker_main(const struct heritage *h)
+{
+	struct worker w = {.h = h, .slot = shm_slot(h->shm, h->slot), .born_ns = clock_mono_ns()};
+
+	self = &w;
+	take_signals();
+	log_set_sink(log_to_ring, &w);
+	check_set_sink(note_check);
+	shm_set(&w.slot->heartbeat_ns, w.born_ns);
+	w.exit_code = boot(&w);
+	if (w.exit_code == 0) {
+		shm_set(&w.slot->requests_goal, requests_goal(&h->conf->s));
+		atomic_store_explicit(&w.slot->phase, SHM_PH_READY, memory_order_release);
+		heritage_poke_fd(h->master_efd);
+		run(&w);
+		log_info("Worker exiting (pid: %d)", (int)getpid());
+	}
+	accept_free(w.acceptor);
+	serve_free(w.serve);
+	loop_free(w.loop);
+	return w.exit_code;
+}
