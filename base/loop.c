@@ -222,8 +222,8 @@ void timer_disarm(struct loop *l, struct timer *t)
 		heap_settle(l, pos, last);
 }
 
-/* How long the wait may last, in ms rounded up; corrects keys that lie too early. */
-static int wait_ms(struct loop *l, int bound_ms)
+/* The timer that is due next, after correcting keys that lie too early. NULL: none is armed. */
+static struct timer *next_timer(struct loop *l)
 {
 	while (l->len > 0 && l->heap[1].key_ns < l->heap[1].timer->due_ns) {
 		struct node n = l->heap[1];
@@ -231,8 +231,16 @@ static int wait_ms(struct loop *l, int bound_ms)
 		n.key_ns = n.timer->due_ns;
 		heap_down(l, 1, n);
 	}
-	if (l->len > 0) {
-		uint64_t key = l->heap[1].key_ns;
+	return l->len > 0 ? l->heap[1].timer : NULL;
+}
+
+/* How long the wait may last, in ms rounded up. */
+static int wait_ms(struct loop *l, int bound_ms)
+{
+	const struct timer *t = next_timer(l);
+
+	if (t) {
+		uint64_t key = t->due_ns;
 		uint64_t left = key > l->now_ns ? key - l->now_ns : 0;
 		uint64_t ms = (left + NS_PER_MS - 1) / NS_PER_MS;
 
@@ -247,17 +255,10 @@ static int run_timers(struct loop *l)
 	/* What a callback arms for "now" waits for the next turn: no callback can keep us here. */
 	uint64_t now = l->now_ns;
 	size_t budget = l->len;
+	struct timer *t;
 	int served = 0;
 
-	while (l->len > 0 && l->heap[1].key_ns <= now && budget-- > 0) {
-		struct timer *t = l->heap[1].timer;
-
-		if (t->due_ns > now) {
-			struct node n = {.key_ns = t->due_ns, .timer = t};
-
-			heap_down(l, 1, n);
-			continue;
-		}
+	while (budget-- > 0 && (t = next_timer(l)) && t->due_ns <= now) {
 		timer_disarm(l, t);
 		served++;
 		t->cb(l, t);
