@@ -4,7 +4,8 @@
  * one JSON object {"time","pid","level","message"}. A line is made in a buffer of the stack and
  * handed to a sink in one piece: a worker's sink puts it into its ring in the segment, which the
  * keeper writes out; master and keeper write it themselves, never blocking. A line that cannot be
- * written is counted, see log_lost().
+ * written is counted, see log_lost(). Control characters in a text are written as \xNN, so that a
+ * client can forge no line. errno is left as it was.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -39,12 +40,15 @@ __attribute__((format(printf, 1, 2))) void log_crit(const char *fmt, ...);  /* n
 /*
  * A file that lines are appended to: a path, "-" (the descriptor `std`, 1 or 2). It never blocks:
  * a pipe or terminal is opened anew with O_NONBLOCK (its other users are not touched), a socket is
- * written with MSG_DONTWAIT. A line goes out whole or not at all; what a full disk tore is ended
- * with a newline before the next one.
+ * written with MSG_DONTWAIT, and what cannot be opened anew is asked with poll() before each line.
+ * A line goes out whole or not at all; what a full disk tore is ended with a newline before the
+ * next one. SIGPIPE must be ignored by the process.
  */
 struct log_file {
 	int fd;             /* -1 = closed */
 	bool is_sock;
+	bool is_pipe;       /* takes at most LOG_LINE_MAX bytes in one piece */
+	bool must_poll;     /* shared with others in blocking mode */
 	bool torn;          /* the last line was cut by a failed write */
 	const char *path;   /* borrowed */
 	int std;
@@ -54,6 +58,9 @@ struct log_file {
 int log_file_open(struct log_file *f, const char *path, int std);
 /* Opens the path again (after a rotation); the old descriptor stays in use if that fails: -1. */
 int log_file_reopen(struct log_file *f);
+/* Uses `fd` from now on (it becomes the file's own; the old one is closed): for a process that is
+ * sent the descriptor since it may not open the path. */
+void log_file_adopt(struct log_file *f, int fd);
 void log_file_close(struct log_file *f);
 /* Writes whole lines; the number of bytes written (0 when it would block), -1 with errno. */
 long log_file_write(struct log_file *f, const char *p, size_t len);
