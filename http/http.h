@@ -70,22 +70,30 @@ struct http_request {
 	int64_t content_length;      /* -1 = none given */
 	struct slice method_text;
 	struct slice target;         /* as sent */
-	struct slice raw_path;       /* path part of the target, as sent; "/" if absolute-form has none */
+	struct slice raw_path;       /* path part of the target, as sent; "/" if absolute-form has
+				      * none, "*" for asterisk-form, empty for authority-form */
 	struct slice query;          /* without the question mark; p is NULL when there is none */
-	struct slice authority;      /* of an absolute- or authority-form target; else the Host value */
+	struct slice authority;      /* of an absolute- or authority-form target, without user
+				      * information; else the Host value */
 	struct slice known[HTTP_F_COUNT]; /* first value; p is NULL when absent */
 	uint32_t known_count[HTTP_F_COUNT]; /* how often the field occurred */
 	size_t nfields;
+	size_t dropped_fields;       /* fields with "_" in their names: not among `fields` */
 	struct http_field *fields;   /* the caller's array of limits->fields_max elements */
 	size_t head_len;             /* bytes of the head, its empty line included */
 };
 
 /*
  * Looks for a whole request head at buf[0..len). Empty lines (CR LF) before the request line are
- * skipped (RFC 9112, 2.2) and belong to head_len. *scan carries on where the last call stopped; set
- * it to 0 for a new request. Returns HTTP_OK (*req is filled), HTTP_E_AGAIN (more bytes are needed;
- * nothing in what is there is wrong as far as it was looked at: a broken request line is reported
- * as soon as it is complete, a limit as soon as it is passed), or what is wrong.
+ * skipped (RFC 9112, 2.2) and belong to head_len. *scan carries on where the last call stopped, so
+ * that bytes that come one by one cost no more than in one piece; it is opaque: set it to 0 for a
+ * new request, leave it alone until then. Between the calls of one request the buffer may move and
+ * *req may be used for another. req->fields is the caller's array and set before the call. Returns
+ * HTTP_OK (*req is filled), HTTP_E_AGAIN (more bytes are needed; nothing is wrong with what is
+ * there: a line is checked when it is complete, a limit as soon as it is passed, Host and framing
+ * when the head is complete), or what is wrong; the same error however the bytes were cut.
+ *
+ * Fields with "_" in their names are dropped: mapped to variables they look like those with "-".
  */
 enum http_err http_parse_head(struct http_request *req, const struct http_limits *limits,
 			      const char *buf, size_t len, size_t *scan);
@@ -96,9 +104,11 @@ const struct http_field *http_find_field(const struct http_request *req, struct 
 
 /*
  * Normalises a path once, for routing: percent-decodes, removes dot segments (RFC 3986, 5.2.4; ".."
- * never leaves the root), collapses nothing else ("//" stays). %2F stays encoded as "%2F" (upper
- * case), so that it can not become a separator; %00 and bytes that do not decode are
- * HTTP_E_BAD_TARGET. out has room for path.len + 1 bytes; the result is NUL-terminated.
+ * never leaves the root), collapses nothing else ("//" stays). %2F and %25 stay encoded as "%2F"
+ * and "%25", so that no slash becomes a separator and no two paths become one; normalising the
+ * result again changes nothing. %00, a "%" without two hex digits, and a path that does not begin
+ * with "/" are HTTP_E_BAD_TARGET; "*" and the empty path (asterisk- and authority-form) stay what
+ * they are. out has room for path.len + 1 bytes; the result is NUL-terminated.
  */
 enum http_err http_normalise_path(struct slice path, char *out, size_t *ret_len);
 
@@ -107,6 +117,7 @@ enum http_err http_normalise_path(struct slice path, char *out, size_t *ret_len)
 /* Decoder of the chunked coding (RFC 9112, 7.1), fed with what comes in. Zero it to start. */
 struct http_chunked {
 	uint8_t state;
+	uint8_t maybe;        /* forbidden trailer names that this one may still become */
 	bool done;            /* the last chunk and the trailer section have been read */
 	uint64_t left;        /* bytes left of this chunk */
 	uint64_t total;       /* body bytes so far */
@@ -118,9 +129,11 @@ struct http_chunked {
 /*
  * Reads from buf[0..len). On HTTP_OK *ret_used bytes have been consumed and *ret_data is body data
  * among them (it may be empty); call again with the rest until everything is used or ->done. Bytes
- * after the end are not consumed. Trailer fields are checked like header fields and dropped.
- * Extensions are checked, at most 4096 bytes a line, and dropped; LF without CR is an error.
- * HTTP_E_BAD_CHUNK, HTTP_E_TRAILERS_TOO_LARGE otherwise.
+ * after the end are not consumed. Trailer fields are checked like header fields and dropped;
+ * Content-Length, Transfer-Encoding and Host may not be among them. fields_max, field_size_max and
+ * head_max hold for the trailer section too. Extensions are checked, at most 4096 bytes a line, and
+ * dropped; LF without CR is an error. HTTP_E_BAD_CHUNK, HTTP_E_BAD_TRAILER,
+ * HTTP_E_TRAILERS_TOO_LARGE otherwise.
  */
 enum http_err http_chunked_read(struct http_chunked *c, const struct http_limits *limits,
 				const char *buf, size_t len, size_t *ret_used,
