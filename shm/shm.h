@@ -26,7 +26,7 @@ struct shm_geometry {
 	uint32_t slots;          /* slot 0 is the keeper's; workers have 1 .. slots - 1 */
 	uint32_t rows;           /* request rows per slot */
 	uint32_t routes;         /* METRIC_ROUTES + 1; route 0 is "other" */
-	uint32_t series;         /* request series per slot, a power of two */
+	uint32_t series;         /* request series per slot, at least SHM_SERIES_SPARE + 1 */
 	uint32_t ring_bytes;     /* log ring per slot, a power of two */
 	uint32_t exits;          /* exit records (64) */
 	uint32_t events;         /* event records (256) */
@@ -100,71 +100,90 @@ enum shm_row_state {
 	SHM_ROW_FREE, SHM_ROW_READING, SHM_ROW_HANDLING, SHM_ROW_WRITING, SHM_ROW_QUEUED
 };
 
-struct shm_row {             /* 256 bytes */
-	_Atomic uint32_t seq;    /* odd while being written */
-	uint8_t state, id_len, method_len, path_len;
-	uint64_t since_ns;       /* first byte of the request */
-	char id[48];
-	char method[16];
-	char client[48];         /* NUL-terminated */
-	char path[128];          /* without the query; cut */
+#define SHM_ROW_ID 48
+#define SHM_ROW_METHOD 16
+#define SHM_ROW_CLIENT 48
+#define SHM_ROW_PATH 128
+struct shm_row {             /* texts are kept as words, so that every access is atomic: see row.c */
+	SHM_ALIGNED _Atomic uint32_t seq;         /* odd while being written */
+	_Atomic uint32_t about;                   /* state and the lengths of id, method and path */
+	_Atomic uint64_t since_ns;                /* first byte of the request */
+	_Atomic uint64_t id[SHM_ROW_ID / 8];
+	_Atomic uint64_t method[SHM_ROW_METHOD / 8];
+	_Atomic uint64_t client[SHM_ROW_CLIENT / 8];
+	_Atomic uint64_t path[SHM_ROW_PATH / 8];  /* without the query; cut */
 };
 _Static_assert(sizeof(struct shm_row) == 256, "a row is 256 bytes");
 
-/* ---- latency histogram: log-linear, 8 buckets per power of two, from 1 us to 2^32 us ---- */
-
+/*
+ * ---- latency histogram: log-linear, 8 buckets per power of two, up to 2^34 us (4.8 hours) ----
+ *
+ * The count is the sum of the buckets, so that the two can never disagree. sum_us is a second word:
+ * it may be short of the last request of a process that was killed.
+ */
 #define SHM_HIST_SUB 8
 #define SHM_HIST_BUCKETS 256
-struct shm_hist {            /* [L] the count is the sum of the buckets */
-	_Atomic uint64_t bucket[SHM_HIST_BUCKETS];
+struct shm_hist {            /* [L] */
+	SHM_ALIGNED _Atomic uint64_t bucket[SHM_HIST_BUCKETS];
 	_Atomic uint64_t sum_us;
 };
-uint32_t shm_hist_index(uint64_t us);
-uint64_t shm_hist_upper_us(uint32_t index);   /* inclusive upper bound of a bucket */
+uint32_t shm_hist_index(uint64_t us);         /* below SHM_HIST_BUCKETS for any time */
+/* Inclusive upper bound of a bucket; the last one also has everything above its own. */
+uint64_t shm_hist_upper_us(uint32_t index);
 void shm_hist_add(struct shm_hist *h, uint64_t us, uint64_t times);
 struct shm_hist_sum { uint64_t count, sum_us, bucket[SHM_HIST_BUCKETS]; };
-void shm_hist_merge(struct shm_hist_sum *into, const struct shm_hist *h);
-uint64_t shm_hist_quantile_us(const struct shm_hist_sum *s, double q); /* 0 when empty */
+void shm_hist_merge(struct shm_hist_sum *into, const struct shm_hist *h); /* zero `into` first */
+/* The bucket bound that at least the share q (0 to 1) of all times is not above; 0 when empty. */
+uint64_t shm_hist_quantile_us(const struct shm_hist_sum *s, double q);
 
-/* ---- request series: {route, method, code} -> count, one table per slot ---- */
-
+/*
+ * ---- request series: {route, method, code} -> count, one table per slot ----
+ *
+ * The last SHM_SERIES_SPARE entries of a table are kept for "route 0, method 0, code N00", one per
+ * class of codes: what finds no room elsewhere is counted there, so the sum over a table is always
+ * the number of requests.
+ */
+#define SHM_SERIES_SPARE 16
 struct shm_series { _Atomic uint64_t key, count; }; /* [L]; key 0 = unused; published before count */
+/* route < 2^24, method < 2^8, code < 2^16; never 0. */
 uint64_t shm_series_key(uint32_t route, uint32_t method, uint32_t code);
 void shm_series_split(uint64_t key, uint32_t *route, uint32_t *method, uint32_t *code);
+struct shm_series_view { uint32_t route, method, code; uint64_t count; };
 
 /* ---- routes: labels of metrics ---- */
 
+#define SHM_ROUTE_NAME_MAX 120 /* with its NUL; a longer name is cut */
 struct shm_route {           /* [M] an entry is published by `first_generation` */
 	_Atomic uint32_t first_generation, last_generation;
-	char name[120];
+	char name[SHM_ROUTE_NAME_MAX]; /* never changed once published */
 };
 
 /* ---- ring of log lines: single producer (the slot's owner), single consumer (the keeper) ---- */
 
 enum shm_record_kind { SHM_REC_ERROR_LOG = 1, SHM_REC_ACCESS_LOG = 2 };
+#define SHM_RECORD_MAX 8192 /* bytes of the longest record */
 struct shm_ring {
 	SHM_ALIGNED _Atomic uint64_t head; /* [L] bytes ever put */
 	_Atomic uint64_t lost;             /* [L] records that found no room */
 	SHM_ALIGNED _Atomic uint64_t tail; /* [K] bytes ever taken */
+	_Atomic uint64_t damaged;          /* [K] times that it was emptied since it made no sense */
 };
 
 /* ---- exits and events: written by the master alone ---- */
 
-struct shm_exit {            /* [M] seqlock like a row */
-	_Atomic uint32_t seq;
+struct shm_exit {            /* [M] what a caller gives and gets; the segment holds words of it */
 	int32_t pid;
 	uint32_t slot, generation;
 	int32_t signal, code;    /* one of them is 0 */
 	uint32_t oom;            /* 1 = the kernel's OOM killer, as far as it tells */
 	uint32_t kind;           /* enum shm_kind */
+	uint32_t pad;
 	uint64_t wall_ns, age_ns, requests;
-	char reason[32];         /* word of master/exits.def: "max_requests", "killed", ... */
+	char reason[32];         /* word of shm/reasons.def: "max_requests", "killed", ... */
 	char note[160];          /* text of a failed CHECK, or more */
 	char request_id[48], method[16], path[128], client[48]; /* in progress; empty = none */
 };
-struct shm_event {           /* [M] */
-	_Atomic uint32_t seq;
-	uint32_t pad;
+struct shm_event {           /* [M] like an exit */
 	uint64_t wall_ns;
 	char kind[24];           /* "reload_failed", "worker_timeout", ... */
 	char text[216];
@@ -194,6 +213,8 @@ struct shm {
 	struct shm_geometry geo;
 	char name[256];          /* "/capricorn-0-127.0.0.1:8000" */
 	int lock_fd;             /* master: bears the OFD lock, never mapped; -1 in children */
+	bool *claimed;           /* master: slots in use, whatever the segment says; slots entries */
+	struct shm_header *head; /* written at creation, mapped read-only from then on */
 	struct shm_instance *inst;
 	struct shm_slot *slots;
 	struct shm_row *rows;          /* slots x rows */
@@ -202,26 +223,38 @@ struct shm {
 	struct shm_route *routes;
 	struct shm_ring *rings;        /* slots */
 	char *ring_data;               /* slots x ring_bytes */
-	struct shm_exit *exits;
-	struct shm_event *events;
+	_Atomic uint64_t *exits;       /* cells, see history.c */
+	_Atomic uint64_t *events;
 };
 
 /*
  * Creates the segment: all bytes reserved with posix_fallocate, mode 0600, locked before it gets
  * its name. A stale one of the same name (nobody holds its lock) is removed, *ret_stale says so.
- * 0, or -errno: -EBUSY another live instance has it, -ENOSPC no room in /dev/shm (*ret_need = bytes).
+ * 0, or -errno with nothing made:
+ *   -EBUSY   a live instance has the name
+ *   -ENOSPC  no room in /dev/shm; *ret_need = bytes needed
+ *   -EACCES  the name belongs to another user, or is no regular file
+ *   -EEXIST  the name belongs to a file of this user that is no segment of ours: left alone
+ *   -EINVAL  the name is not "/" and 1 to 250 bytes without "/", or the geometry is none
+ * or what the system said. Blocks for as long as the kernel needs to clear the memory.
  */
 int shm_create(struct shm *s, const char *name, const struct shm_geometry *g, bool *ret_stale,
 	       size_t *ret_need);
-/* Child, first thing after fork: gives the lock descriptor up. The mapping stays. */
+/* Child, first thing after fork: gives the lock descriptor up, since the lock lasts as long as any
+ * process has it. The mapping stays. */
 void shm_child(struct shm *s);
-/* Master: removes the name and unmaps. */
+/* Master: removes the name (if it still is ours), unmaps, gives the lock up. In a child, after
+ * shm_child(): only unmaps. Harmless when there is nothing. */
 void shm_destroy(struct shm *s);
 
 size_t shm_size_for(const struct shm_geometry *g);
 /* The bill: "section  bytes" of every section, for --check-config and /status. */
 struct shm_bill_line { const char *section; uint64_t bytes; };
 size_t shm_bill(const struct shm_geometry *g, struct shm_bill_line *lines, size_t max);
+/* What is in use of each section now, by elements; the same sections in the same order. */
+struct shm_usage { const char *section; uint64_t bytes, used_bytes; };
+size_t shm_usage(const struct shm *s, struct shm_usage *lines, size_t max);
+#define SHM_SECTIONS_MAX 16 /* bill and usage have no more lines than this */
 
 static inline struct shm_slot *shm_slot(const struct shm *s, uint32_t i) { return &s->slots[i]; }
 static inline struct shm_row *shm_row(const struct shm *s, uint32_t slot, uint32_t row)
@@ -229,16 +262,28 @@ static inline struct shm_row *shm_row(const struct shm *s, uint32_t slot, uint32
 	return &s->rows[(size_t)slot * s->geo.rows + row];
 }
 
-/* Master: claims a free slot (worker: from 1 up). -1 if none. Publishes kind last. */
+static inline struct shm_hist *shm_hist_of(const struct shm *s, uint32_t slot, uint32_t route)
+{
+	return &s->hists[(size_t)slot * s->geo.routes + route];
+}
+
+/* Master: claims a free slot (keeper: 0, worker: from 1 up) and clears what is of one incarnation.
+ * -1 if none. Publishes kind last. */
 int shm_slot_claim(struct shm *s, enum shm_kind kind, uint32_t generation, uint64_t now_ns);
 /* Master, after the owner has been reaped: frees its rows, resets gauges. Idempotent. Counters,
  * histograms, series and ring stay for the next owner. */
 void shm_slot_recover(struct shm *s, uint32_t slot);
 
-/* Row of a request. Slices are cut to what fits. */
+/* Note of a failed CHECK: async-signal-safe, cut to what fits. */
+void shm_note_set(struct shm_slot *slot, const char *text);
+/* The length, 0 if there is none. NUL-terminated whatever is in the segment. */
+#define SHM_NOTE_MAX 253
+size_t shm_note_get(const struct shm_slot *slot, char ret[SHM_NOTE_MAX]);
+
+/* Row of a request. Slices are cut to what fits. `client` is cut to 47 bytes. */
 void shm_row_begin(struct shm_row *r, struct slice id, struct slice method, struct slice path,
 		   const char *client, uint64_t since_ns);
-void shm_row_state(struct shm_row *r, enum shm_row_state st);
+void shm_row_state(struct shm_row *r, enum shm_row_state st); /* of a row that has begun */
 void shm_row_end(struct shm_row *r);
 /* A torn-free copy; false if it is free, or was being written all the time. Bounded retries. All
  * lengths in the copy are within bounds whatever is in the segment; texts are NUL-terminated. */
@@ -251,22 +296,32 @@ bool shm_row_read(const struct shm_row *r, struct shm_row_view *ret);
 
 void shm_series_add(struct shm *s, uint32_t slot, uint32_t route, uint32_t method, uint32_t code,
 		    uint64_t times);
+/* Entry i (below geo.series) of a slot's table. false: unused, or nothing that was ever counted. The
+ * route is in range and the code of three digits; a method may be any number below 256. */
+bool shm_series_read(const struct shm *s, uint32_t slot, uint32_t i, struct shm_series_view *ret);
 
-/* Ring: producer. false = no room, counted as lost. len <= LOG_LINE_MAX * 2. */
+/* Ring: producer. false = no room or longer than SHM_RECORD_MAX, counted as lost. */
 bool shm_ring_put(struct shm *s, uint32_t slot, enum shm_record_kind kind, const char *p, size_t len);
 /* Keeper: the next record without taking it: kind and bytes (copied into buf, at most cap, when it
- * wraps around; *ret_p then points there). false = empty. A damaged ring is emptied and counted. */
+ * wraps around; *ret_p then points there; SHM_RECORD_MAX is always enough). false = empty. A damaged
+ * ring is emptied and counted. What was peeked at and not taken comes again: a keeper that is killed
+ * between writing and taking leaves one record to be written twice, never one that is not. */
 bool shm_ring_peek(struct shm *s, uint32_t slot, enum shm_record_kind *ret_kind, const char **ret_p,
 		   size_t *ret_len, char *buf, size_t cap);
 void shm_ring_take(struct shm *s, uint32_t slot); /* takes what peek showed */
 
 /* Master: directory of routes. Index of the name, made if need be; 0 ("other") when full. */
 uint32_t shm_route_intern(struct shm *s, const char *name, uint32_t generation);
+/* Index of a name, 0 ("other") if it is not there. */
+uint32_t shm_route_find(const struct shm *s, const char *name);
+/* The name of route i; false if there is none. NUL-terminated whatever is in the segment. */
+bool shm_route_name(const struct shm *s, uint32_t i, char ret[SHM_ROUTE_NAME_MAX]);
 
 /* Master: histories. */
-void shm_exit_add(struct shm *s, const struct shm_exit *e);      /* seq is set here */
+void shm_exit_add(struct shm *s, const struct shm_exit *e);
 void shm_event_add(struct shm *s, const char *kind, const char *text);
-/* Newest first: i = 0 is the newest. false past the end or torn. */
+/* Newest first: i = 0 is the newest. false past the end, torn or overwritten meanwhile. Texts are
+ * NUL-terminated whatever is in the segment; numbers may be anything then. */
 bool shm_exit_read(const struct shm *s, uint32_t i, struct shm_exit *ret);
 bool shm_event_read(const struct shm *s, uint32_t i, struct shm_event *ret);
 
