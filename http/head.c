@@ -333,10 +333,16 @@ static enum http_err note_field(struct head *h, struct slice name, struct slice 
 	return HTTP_OK;
 }
 
+/* Does the field line that comes to p, with the CR LF it will have, pass the limit? */
+static inline bool field_over(const struct head *h, const char *p)
+{
+	return (size_t)(p - h->line) + 2 > h->limits->field_size_max;
+}
+
 /* The field line can not go on at p. */
 static enum http_err field_stops(const struct head *h, const char *p)
 {
-	if ((size_t)(p - h->line) > h->limits->field_size_max)
+	if (field_over(h, p))
 		return HTTP_E_FIELD_TOO_LARGE;
 	if (p == h->end)
 		return HTTP_E_AGAIN;
@@ -365,7 +371,7 @@ static inline enum http_err read_field(struct head *h, const char **pp)
 		p++;
 	value = p;
 	p = scan_value(p, end);
-	if (p == end || *p != '\r' || (size_t)(p - start) > h->limits->field_size_max)
+	if (p == end || *p != '\r' || field_over(h, p))
 		return field_stops(h, p);
 	if (p + 1 == end)
 		return HTTP_E_AGAIN;

@@ -53,7 +53,7 @@ enum http_known {
 struct http_limits {
 	size_t line_max;        /* LIMIT_REQUEST_LINE: request line without its CR LF, bytes */
 	size_t fields_max;      /* LIMIT_REQUEST_FIELDS; `fields` has room for so many */
-	size_t field_size_max;  /* LIMIT_REQUEST_FIELD_SIZE: name, colon and value, bytes */
+	size_t field_size_max;  /* LIMIT_REQUEST_FIELD_SIZE: a field line with its CR LF, bytes */
 	size_t head_max;        /* the whole head, bytes */
 };
 
