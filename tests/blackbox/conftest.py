@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures: `serve` starts servers that are stopped and checked at the end of the test."""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import lib  # noqa: E402 (found by the line above)
+
+
+@pytest.hookimpl(tryfirst=True, hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call":
+        item.failed_call = outcome.get_result().failed
+
+
+@pytest.fixture
+def serve(request):
+    """serve(*args, **kw) -> lib.Server. At the end each is stopped with TERM if it still runs, and
+    nothing of it may be left."""
+    servers = []
+
+    def start(*args, **kw):
+        server = lib.Server(*args, **kw)
+        servers.append(server)
+        return server
+
+    yield start
+    failed = getattr(request.node, "failed_call", False)
+    problems = []
+    for server in reversed(servers):
+        try:
+            if failed:
+                continue
+            if server.returncode is None:
+                server.stop()
+            else:
+                server.check_left()
+        except AssertionError as e:
+            problems.append(str(e))
+        finally:
+            server.destroy()
+            if failed or problems:
+                print(f"--- log of {' '.join(server.argv)}\n{server.log()[-20000:]}")
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def server(serve):
+    """Two workers with builtin:api."""
+    return serve("builtin:api")
+
+
+@pytest.fixture
+def echo(serve):
+    """Two workers with builtin:echo."""
+    return serve("builtin:echo")
