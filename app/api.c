@@ -128,19 +128,19 @@ static void answer_echo(struct request *r)
 	request_body(r, echo_body, sp);
 }
 
-static void handle(struct request *r, const struct heritage *h)
+static void handle(struct request *r, const struct app_bound *b)
 {
 	struct slice path = request_path(r);
 	enum http_method m = request_head(r)->method;
 
 	if (slice_eq(path, SLICE("/"))) {
-		app_route(r, h, ROUTE_ROOT);
+		request_route(r, b->route[ROUTE_ROOT]);
 		if (m == HTTP_M_GET || m == HTTP_M_HEAD)
-			answer_root(r, h);
+			answer_root(r, b->heritage);
 		else
 			not_allowed(r, SLICE("GET, HEAD"), "/ is there to be read: GET or HEAD.");
 	} else if (slice_eq(path, SLICE("/echo"))) {
-		app_route(r, h, ROUTE_ECHO);
+		request_route(r, b->route[ROUTE_ECHO]);
 		if (m == HTTP_M_POST)
 			answer_echo(r);
 		else

@@ -172,9 +172,9 @@ static bool count_body(struct request *r, void *arg, struct slice data, bool end
 	return true;
 }
 
-static void handle(struct request *r, const struct heritage *h)
+static void handle(struct request *r, const struct app_bound *b)
 {
-	app_route(r, h, 0);
+	request_route(r, b->route[0]);
 	if (request_head(r)->has_body)
 		request_body(r, count_body, NULL);
 	else

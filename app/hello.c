@@ -2,9 +2,9 @@
 /* builtin:hello: what plain answers are measured with. */
 #include "app/app_priv.h"
 
-static void handle(struct request *r, const struct heritage *h)
+static void handle(struct request *r, const struct app_bound *b)
 {
-	app_route(r, h, 0);
+	request_route(r, b->route[0]);
 	request_answer(r, 200, SLICE("text/plain"), SLICE("Hello, World!"));
 }
 
