@@ -57,7 +57,7 @@ struct conn {
 	bool blocked;              /* the last write did not take everything */
 	bool processing;           /* between an entry from the loop and conn_leave() */
 	bool dead;                 /* to be freed by conn_settle() */
-	char peer_text[46];
+	char peer_text[NET_TEXT_MAX];
 };
 
 enum answer_kind { ANS_NONE, ANS_COPIED, ANS_HEAP, ANS_PULL, ANS_FILE };
