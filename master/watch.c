@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tick: looks at every child, acts on deadlines that have passed, and sets itself to the next
+ * one, at the latest 600 ms ahead. Deadlines are judged here and nowhere else, because here it is
+ * known whether the machine slept: a tick that comes late gives every deadline a fresh period.
+ */
+#include "master/master_priv.h"
+
+#include "base/clock.h"
+
+static uint64_t ms_to_ns(int64_t ms)
+{
+	return (uint64_t)ms * NS_PER_MS;
+}
+
+static const struct conf *conf_of(const struct master *m, const struct child *c)
+{
+	return m->next.conf && c->generation == m->next.number ? m->next.conf : m->cur.conf;
+}
+
+/* When a period that began at `since` is over, given the late clocks. */
+static uint64_t end_of(const struct master *m, uint64_t since, uint64_t period_ns)
+{
+	return (since > m->fresh_ns ? since : m->fresh_ns) + period_ns;
+}
+
+static void sooner(uint64_t *next, uint64_t due)
+{
+	if (due < *next)
+		*next = due;
+}
+
+static uint64_t leave_period(const struct master *m, const struct child *c)
+{
+	if (c->kind == SHM_KEEPER)
+		return ms_to_ns(KEEPER_STOP_MS);
+	if (m->stop == STOP_QUICK)
+		return ms_to_ns(QUICK_MS);
+	return ms_to_ns(conf_of(m, c)->s.graceful_timeout);
+}
+
+/* Leaving: from when it was told, in a quick stop at most from when that began. */
+static void watch_leaving(struct master *m, struct child *c, uint64_t now, uint64_t *next)
+{
+	uint64_t since = c->since_ns, due;
+
+	if (m->stop == STOP_QUICK && c->kind == SHM_WORKER)
+		since = m->stop_ns;
+	due = end_of(m, since, leave_period(m, c));
+	if (now < due) {
+		sooner(next, due);
+		return;
+	}
+	if (m->stop == STOP_QUICK)
+		log_info("%s (pid:%d) has not left in time: sending SIGKILL",
+			 master_kind_name(c->kind), (int)c->pid);
+	else
+		log_errx("%s (pid:%d) did not finish within %s: sending SIGKILL",
+			 master_kind_name(c->kind), (int)c->pid,
+			 c->kind == SHM_KEEPER ? "its time" : "GRACEFUL_TIMEOUT");
+	master_doom(m, c, m->stop == STOP_QUICK ? REASON_STOP : REASON_GRACEFUL_TIMEOUT, SIGKILL);
+}
+
+static void watch_booting(struct master *m, struct child *c, uint64_t now, uint64_t *next)
+{
+	int64_t limit_ms = conf_of(m, c)->s.boot_timeout;
+	uint64_t due = end_of(m, c->born_ns, ms_to_ns(limit_ms));
+
+	if (limit_ms == 0)
+		return;
+	if (now < due) {
+		sooner(next, due);
+		return;
+	}
+	log_crit("%s BOOT TIMEOUT (pid:%d): not ready after %.1f s",
+		 c->kind == SHM_KEEPER ? "KEEPER" : "WORKER", (int)c->pid,
+		 (double)(now - c->born_ns) / NS_PER_S);
+	shm_event_add(&m->shm, "boot_timeout", "a process was not ready within BOOT_TIMEOUT");
+	master_doom(m, c, REASON_BOOT_TIMEOUT, SIGABRT);
+	sooner(next, now + ms_to_ns(ABORT_MS));
+}
+
+/* Everybody who has a loop: it must turn. */
+static void watch_heartbeat(struct master *m, struct child *c, uint64_t now, uint64_t *next)
+{
+	int64_t limit_ms = conf_of(m, c)->s.worker_timeout;
+	uint64_t due = end_of(m, c->beat_seen_ns, ms_to_ns(limit_ms));
+
+	if (limit_ms == 0)
+		return;
+	if (now < due) {
+		sooner(next, due);
+		return;
+	}
+	shm_set(&shm_slot(&m->shm, c->slot)->stuck, 1);
+	master_report_timeout(m, c, now - c->beat_seen_ns);
+	master_doom(m, c, REASON_TIMEOUT, SIGABRT);
+	sooner(next, now + ms_to_ns(ABORT_MS));
+}
+
+static void watch_doomed(struct master *m, struct child *c, uint64_t now, uint64_t *next)
+{
+	uint64_t due = end_of(m, c->since_ns, ms_to_ns(ABORT_MS));
+
+	if (c->kill_sent)
+		return; /* nothing stronger exists; a process in state D goes when the kernel lets it */
+	if (now >= due)
+		master_kill(c, SIGKILL);
+	else
+		sooner(next, due);
+}
+
+static void watch_child(struct master *m, struct child *c, uint64_t now, uint64_t *next)
+{
+	master_look(m, c);
+	switch (c->state) {
+	case CHILD_NONE:
+		break;
+	case CHILD_BOOTING:
+		watch_booting(m, c, now, next);
+		break;
+	case CHILD_READY:
+	case CHILD_ASKED:
+	case CHILD_REPLACING:
+		watch_heartbeat(m, c, now, next);
+		break;
+	case CHILD_LEAVING:
+		watch_leaving(m, c, now, next);
+		if (c->state == CHILD_LEAVING && shm_get(&shm_slot(&m->shm, c->slot)->heartbeat_ns))
+			watch_heartbeat(m, c, now, next);
+		break;
+	case CHILD_DOOMED:
+		watch_doomed(m, c, now, next);
+		break;
+	}
+}
+
+static void note_lateness(struct master *m, uint64_t now)
+{
+	uint64_t late = now > m->tick_due_ns ? now - m->tick_due_ns : 0;
+
+	if (late <= ms_to_ns(LATE_MS))
+		return;
+	m->fresh_ns = now;
+	log_warnx("Late by %.1f s (stopped, suspended, or starved): every deadline starts afresh",
+		  (double)late / NS_PER_S);
+}
+
+static void on_tick(struct loop *l, struct timer *t)
+{
+	struct master *m = (struct master *)((char *)t - offsetof(struct master, tick));
+	uint64_t now = loop_now(l), next = now + ms_to_ns(TICK_MS), pause;
+
+	m->tick_again = false;
+	note_lateness(m, now);
+	master_oom_tick(m, now);
+	for (uint32_t i = 0; i < m->nslots; i++)
+		if (m->child[i].state != CHILD_NONE)
+			watch_child(m, &m->child[i], now, &next);
+	master_settle(m);
+	pause = master_backoff_tick(m, now);
+	if (pause != 0)
+		sooner(&next, pause);
+	if (m->tick_again || next < now + NS_PER_MS)
+		next = now + NS_PER_MS;
+	m->tick_due_ns = next;
+	timer_arm(l, t, next);
+}
+
+void master_tick_soon(struct master *m)
+{
+	uint64_t now = loop_now(m->loop);
+
+	m->tick_again = true;
+	/* One that is due already comes in this turn, and its lateness must stay visible. */
+	if (!timer_armed(&m->tick) || m->tick_due_ns <= now)
+		return;
+	m->tick_due_ns = now;
+	timer_arm(m->loop, &m->tick, now);
+}
+
+static void on_child_word(struct loop *l, struct watch *w, unsigned events)
+{
+	struct master *m = (struct master *)((char *)w - offsetof(struct master, efd));
+	uint64_t n;
+
+	(void)l;
+	(void)events;
+	(void)!read(w->fd, &n, sizeof(n)); /* only a hint: the slots say what there is */
+	for (uint32_t i = 0; i < m->nslots; i++)
+		if (m->child[i].state != CHILD_NONE)
+			master_look(m, &m->child[i]);
+	master_settle(m);
+}
+
+int master_watch_start(struct master *m)
+{
+	m->tick.cb = on_tick;
+	m->tick_due_ns = loop_clock(m->loop);
+	timer_arm(m->loop, &m->tick, m->tick_due_ns);
+	m->efd.cb = on_child_word;
+	return loop_watch(m->loop, &m->efd, LOOP_IN);
+}
