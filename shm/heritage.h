@@ -32,8 +32,6 @@ struct heritage {
 	const struct heritage_listener *listeners;
 	struct heritage_listener status_listener; /* STATUS_BIND: the keeper's; fd -1 = none */
 
-	const uint32_t *route_ids;   /* of the app's labels, in its order: index in the directory */
-
 	int lifeline_fd;             /* read end of a pipe whose write end only the master has: EOF = it died */
 	const int *slot_efd;         /* one eventfd per slot: written to make its owner look at its words */
 	int master_efd;              /* written to make the master look at the slots (ready, why, phase) */

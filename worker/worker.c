@@ -21,7 +21,6 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "serve/serve.h"
-#include "status/status.h"
 #include "worker/accept.h"
 
 #define BEAT_NS       (600 * NS_PER_MS) /* an idle process wakes less than twice a second */
@@ -34,7 +33,7 @@ struct worker {
 	struct loop *loop;
 	struct serve *serve;
 	struct acceptor *acceptor;
-	const struct app *app;
+	struct app_bound app;
 	struct watch command, lifeline, term;
 	struct timer beat, deadline;
 	uint64_t born_ns;
@@ -142,20 +141,6 @@ static void on_command(struct loop *l, struct watch *watch, unsigned events)
 	}
 }
 
-/* ---- requests ---- */
-
-static void handle(struct serve *s, struct request *r, void *arg)
-{
-	const struct worker *w = arg;
-	struct slice rest;
-
-	(void)s;
-	if (status_match(w->h->conf, false, request_path(r), &rest))
-		request_answer_status(r, rest);
-	else
-		w->app->handler(r, w->h);
-}
-
 /* ---- beat ---- */
 
 static void ask_for_replacement(struct worker *w, enum shm_why why)
@@ -229,15 +214,17 @@ static int boot(struct worker *w)
 	const struct settings *set = &w->h->conf->s;
 	uint32_t max = (uint32_t)set->worker_connections;
 	struct serve_options o = {
-		.heritage = w->h, .connections_max = max, .handler = handle,
-		.handler_arg = w,
+		.heritage = w->h, .connections_max = max, .handler = app_handle,
+		.handler_arg = &w->app,
 	};
+	const struct app *app;
 	int rc;
 
-	if (app_find(w->h->conf->app, &w->app) != 0) {
+	if (app_find(w->h->conf->app, &app) != 0) {
 		log_errx("the app cannot be loaded");
 		return HERITAGE_EXIT_APP;
 	}
+	app_bind(&w->app, app, w->h);
 	if (loop_init(&w->loop, serve_timers(max) + ACCEPT_TIMERS + 2) != 0) {
 		log_err("cannot make an event loop");
 		return HERITAGE_EXIT_BOOT;

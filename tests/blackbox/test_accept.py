@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""Connections are spread evenly, and none waits for a process that cannot run."""
+import os
+import signal
+import time
+
+from lib import PATIENCE, wait_until
+
+
+def counts(server):
+    return {w["pid"]: w["connections"] for w in server.status()["workers"]
+            if w["state"] == "ready"}
+
+
+def open_connections(server, n):
+    clients = []
+    for _ in range(n):
+        c = server.connect()
+        assert c.get("/").status == 200
+        clients.append(c)
+    return clients
+
+
+def assert_even(server, total, workers):
+    mean = total / workers
+
+    def even():
+        got = counts(server)
+        return len(got) == workers and all(abs(n - mean) <= mean * 0.25 + 1 for n in got.values())
+    wait_until(even, 10, f"{total} connections spread over {workers}: {counts(server)}")
+    got = counts(server)
+    # the request for /status is itself one connection
+    assert all(mean * 0.75 - 1 <= n <= mean * 1.25 + 1 for n in got.values()), got
+
+
+def close_all(clients):
+    for c in clients:
+        c.close()
+
+
+def test_64_connections_on_4_workers(serve):
+    s = serve("builtin:hello", workers=4)
+    clients = open_connections(s, 64)
+    assert_even(s, 64, 4)
+    close_all(clients)
+
+
+def test_a_burst_is_spread_too(serve):
+    s = serve("builtin:hello", workers=4)
+    clients = [s.connect() for _ in range(64)]
+    for c in clients:
+        c.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    for c in clients:
+        assert c.response().status == 200
+    assert_even(s, 64, 4)
+    close_all(clients)
+
+
+def test_the_spread_recovers_after_a_worker_is_replaced(serve):
+    s = serve("builtin:hello", workers=4)
+    clients = open_connections(s, 64)
+    victim = max(counts(s).items(), key=lambda kv: kv[1])[0]
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: len(counts(s)) == 4 and victim not in counts(s), 10, "the replacement")
+    alive = []
+    for c in clients:
+        try:
+            assert c.get("/").status == 200
+            alive.append(c)
+        except (EOFError, OSError):
+            c.close()
+    clients = alive + open_connections(s, 64 - len(alive))
+    assert_even(s, 64, 4)
+    close_all(clients)
+
+
+def test_no_connection_waits_for_a_stopped_worker(serve):
+    s = serve("builtin:hello", workers=4, env={"WORKER_TIMEOUT": "60s"})
+    clients = open_connections(s, 40)
+    by_count = sorted(counts(s).items(), key=lambda kv: kv[1])
+    stopped = by_count[0][0]
+    # the stopped worker has the fewest: the scoreboard says that it should take the next ones
+    for c in clients[:]:
+        if len(clients) > 30:
+            clients.remove(c)
+            c.close()
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        worst = 0.0
+        for _ in range(60):
+            t0 = time.monotonic()
+            c = s.connect()
+            assert c.get("/").status == 200
+            worst = max(worst, time.monotonic() - t0)
+            clients.append(c)
+        assert worst < 0.1 * PATIENCE, worst
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    close_all(clients)
+
+
+def test_a_single_worker_that_can_run_takes_everything(serve):
+    """Two of three stopped while they are below their share: the third serves alone."""
+    s = serve("builtin:hello", workers=3, env={"WORKER_TIMEOUT": "60s"})
+    pids = s.worker_pids()
+    for pid in pids[:2]:
+        os.kill(pid, signal.SIGSTOP)
+    clients = []
+    try:
+        for _ in range(40):
+            t0 = time.monotonic()
+            c = s.connect()
+            assert c.get("/").status == 200
+            assert time.monotonic() - t0 < 0.1 * PATIENCE
+            clients.append(c)
+    finally:
+        for pid in pids[:2]:
+            os.kill(pid, signal.SIGCONT)
+    close_all(clients)
+
+
+def test_an_idle_server_hardly_wakes(serve):
+    s = serve("builtin:hello", workers=2)
+    pids = [s.pid, s.keeper_pid(), *s.worker_pids()]
+
+    def switches():
+        out = {}
+        for pid in pids:
+            with open(f"/proc/{pid}/status", encoding="ascii") as f:
+                out[pid] = int(next(ln for ln in f if ln.startswith("voluntary")).split()[1])
+        return out
+    time.sleep(1)
+    before, t0 = switches(), time.monotonic()
+    time.sleep(5)
+    after, seconds = switches(), time.monotonic() - t0
+    for pid in pids:
+        assert (after[pid] - before[pid]) / seconds <= 2.0, (pid, before, after)
