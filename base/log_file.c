@@ -37,7 +37,7 @@ static int open_path(const char *path)
 {
 	int fd = open(path, OPEN_FLAGS | O_CREAT, 0640);
 
-	/* A FIFO that nobody reads yet: kept open from both ends, it takes lines until it is full. */
+	/* A FIFO that nobody reads yet: kept open from both ends it takes lines until it is full */
 	if (fd < 0 && errno == ENXIO)
 		fd = open(path, (OPEN_FLAGS & ~O_WRONLY) | O_RDWR);
 	return fd;
