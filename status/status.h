@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/net.h"
 #include "base/slice.h"
@@ -52,5 +53,8 @@ void status_problem(struct strbuf *out, bool text, int status, const char *title
 enum status_need { STATUS_NEED_READ, STATUS_NEED_WRITE };
 const char *status_denied(const struct conf *conf, const struct status_request *rq,
 			  enum status_need need);
+
+/* docs/METRICS.md, from shm/metrics.def. */
+void status_write_metrics_doc(FILE *f);
 
 #endif

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * /metrics: the text format of Prometheus, version 0.0.4, and the document about it, both from
+ * shm/metrics.def. A metric is a sum of counters (rows of the table) or computed by a function here;
+ * one that has no sample, since its feature is not built yet, is left out of the text.
+ */
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "status/status_priv.h"
+
+#define PREFIX "capricorn_"
+
+enum metric {
+#define SHM_METRIC(name, type, labels, help) M_##name,
+#include "shm/metrics.def"
+	M_COUNT
+};
+
+enum metric_type { COUNTER, GAUGE, HISTOGRAM };
+
+static const struct {
+	const char *name;
+	enum metric_type type;
+	const char *labels, *help;
+} metrics[] = {
+#define SHM_METRIC(name, type, labels, help) {#name, type, labels, help},
+#include "shm/metrics.def"
+};
+
+static const char *const type_names[] = {
+	[COUNTER] = "counter", [GAUGE] = "gauge", [HISTOGRAM] = "histogram"
+};
+
+/* Samples that are counters of the slots, summed. */
+struct sums {
+#define SHM_COUNTER(name, help) uint64_t name;
+#include "shm/counters.def"
+#undef SHM_COUNTER
+};
+
+static const struct {
+	enum metric metric;
+	const char *labels;
+	size_t offset;
+	uint64_t per;
+} samples[] = {
+#define SHM_METRIC_FROM(name, labels, counter, per) \
+	{M_##name, labels, offsetof(struct sums, counter), per},
+#include "shm/metrics.def"
+};
+_Static_assert(sizeof(struct sums) == sizeof(((struct status_view *)NULL)->sum),
+	       "both are made from shm/counters.def");
+
+struct text {
+	struct strbuf *out;
+	const struct status_view *v;
+	enum metric metric;
+	bool failed;
+};
+
+/* ---- one sample ---- */
+
+static void add_name(struct text *t, const char *labels)
+{
+	strbuf_puts(t->out, PREFIX);
+	strbuf_puts(t->out, metrics[t->metric].name);
+	if (labels[0] != '\0')
+		strbuf_printf(t->out, "{%s}", labels);
+}
+
+static void sample(struct text *t, const char *labels, uint64_t n)
+{
+	add_name(t, labels);
+	strbuf_printf(t->out, " %" PRIu64 "\n", n);
+}
+
+static void sample_real(struct text *t, const char *labels, double x)
+{
+	add_name(t, labels);
+	strbuf_printf(t->out, " %.15g\n", x);
+}
+
+/* The value of a label; what is no UTF-8 must not get out, and no route has such a name. */
+#define LABEL_MAX (SHM_ROUTE_NAME_MAX * 2 + 32)
+static void put_label(char *out, size_t cap, const char *name, const char *value)
+{
+	size_t len = (size_t)snprintf(out, cap, "%s=\"", name);
+
+	for (const char *p = value; *p != '\0' && len + 4 < cap; p++) {
+		unsigned char c = (unsigned char)*p;
+
+		if (c == '"' || c == '\\')
+			out[len++] = '\\';
+		out[len++] = c < 0x20 || c > 0x7e ? '?' : (char)c;
+	}
+	out[len++] = '"';
+	out[len] = '\0';
+}
+
+static bool route_label(const struct text *t, uint32_t route, char *out)
+{
+	char name[SHM_ROUTE_NAME_MAX] = "other";
+
+	if (route != 0 && !shm_route_name(t->v->shm, route, name))
+		return false;
+	put_label(out, LABEL_MAX, "route", name);
+	return true;
+}
+
+/* ---- metrics that are computed ---- */
+
+static void http_requests(struct text *t)
+{
+	size_t n = 0;
+	struct status_series *list = status_series(t->v, &n);
+	char route[LABEL_MAX], labels[LABEL_MAX + 64];
+
+	if (!list) {
+		t->failed = true;
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		enum http_method m = list[i].of.method < HTTP_M_COUNT ?
+				     (enum http_method)list[i].of.method : HTTP_M_OTHER;
+
+		/* A method that is none of ours can only be garbage. */
+		if (list[i].of.method >= HTTP_M_COUNT || !route_label(t, list[i].of.route, route))
+			continue;
+		snprintf(labels, sizeof(labels), "%s,method=\"%s\",code=\"%u\"", route,
+			 http_method_name(m), list[i].of.code);
+		sample(t, labels, list[i].count);
+	}
+	free(list);
+}
+
+/* Bounds are those of every eighth bucket (2^k - 1 microseconds), so that no bucket is split. */
+#define LE_FIRST 7  /* 127 us */
+#define LE_LAST  27 /* 134 s */
+
+static void one_histogram(struct text *t, const char *route, const struct shm_hist_sum *h)
+{
+	const char *name = metrics[t->metric].name;
+	uint64_t count = 0;
+	uint32_t bucket = 0;
+
+	for (int k = LE_FIRST; k <= LE_LAST; k++) {
+		uint32_t last = shm_hist_index((UINT64_C(1) << k) - 1);
+
+		for (; bucket <= last && bucket < SHM_HIST_BUCKETS; bucket++)
+			count += h->bucket[bucket];
+		strbuf_printf(t->out, PREFIX "%s_bucket{%s,le=\"%.9g\"} %" PRIu64 "\n", name, route,
+			      (double)shm_hist_upper_us(last) / 1e6, count);
+	}
+	strbuf_printf(t->out, PREFIX "%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", name, route,
+		      h->count);
+	strbuf_printf(t->out, PREFIX "%s_sum{%s} %.15g\n", name, route, (double)h->sum_us / 1e6);
+	strbuf_printf(t->out, PREFIX "%s_count{%s} %" PRIu64 "\n", name, route, h->count);
+}
+
+static void http_request_duration(struct text *t)
+{
+	char route[LABEL_MAX];
+
+	for (uint32_t i = 0; i < t->v->shm->geo.routes; i++) {
+		struct shm_hist_sum sum = {0};
+
+		if (!route_label(t, i, route))
+			continue;
+		status_latency(t->v, i, &sum);
+		one_histogram(t, route, &sum);
+	}
+}
+
+static void in_flight(struct text *t)
+{
+	sample(t, "", t->v->in_flight);
+}
+
+static void connections_open(struct text *t)
+{
+	sample(t, "", t->v->connections);
+}
+
+static void build_info(struct text *t)
+{
+	sample(t, "version=\"" PACKAGE_VERSION "\"", 1);
+}
+
+static void start_time(struct text *t)
+{
+	sample_real(t, "", (double)(shm_get(&t->v->shm->inst->started_wall_ns) / NS_PER_MS) / 1e3);
+}
+
+static void generation(struct text *t)
+{
+	sample(t, "", shm_get(&t->v->shm->inst->generation));
+}
+
+static void workers_wanted(struct text *t)
+{
+	sample(t, "", t->v->wanted);
+}
+
+static void each_worker(struct text *t, void (*f)(struct text *t, const char *labels,
+						  const struct status_slot *s))
+{
+	struct status_slot s;
+	char labels[32];
+
+	for (uint32_t i = 1; i < t->v->shm->geo.slots; i++) {
+		if (!status_slot(t->v, i, SHM_WORKER, false, &s))
+			continue;
+		snprintf(labels, sizeof(labels), "slot=\"%u\"", i);
+		f(t, labels, &s);
+	}
+}
+
+static void one_up(struct text *t, const char *labels, const struct status_slot *s)
+{
+	sample(t, labels, s->state == ST_READY || s->state == ST_DRAINING);
+}
+
+static void one_busy(struct text *t, const char *labels, const struct status_slot *s)
+{
+	sample_real(t, labels, (double)s->busy_ppm / 1e6);
+}
+
+static void one_rss(struct text *t, const char *labels, const struct status_slot *s)
+{
+	sample(t, labels, s->rss_bytes);
+}
+
+static void worker_up(struct text *t)
+{
+	each_worker(t, one_up);
+}
+
+static void worker_busy(struct text *t)
+{
+	each_worker(t, one_busy);
+}
+
+static void worker_memory(struct text *t)
+{
+	each_worker(t, one_rss);
+}
+
+static void worker_restarts(struct text *t)
+{
+	static const char *const words[] = {
+#define SHM_REASON(symbol, word, text) word,
+#include "shm/reasons.def"
+#undef SHM_REASON
+	};
+	char labels[64];
+
+	_Static_assert(sizeof(words) / sizeof(words[0]) <= 32, "restarts_by_reason has 32 words");
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		put_label(labels, sizeof(labels), "reason", words[i]);
+		sample(t, labels, shm_get(&t->v->shm->inst->restarts_by_reason[i]));
+	}
+}
+
+static void shm_bytes(struct text *t)
+{
+	struct shm_usage lines[SHM_SECTIONS_MAX];
+	size_t n = shm_usage(t->v->shm, lines, SHM_SECTIONS_MAX);
+	char section[64], labels[96];
+
+	for (size_t i = 0; i < n; i++) {
+		put_label(section, sizeof(section), "section", lines[i].section);
+		snprintf(labels, sizeof(labels), "%s,state=\"used\"", section);
+		sample(t, labels, lines[i].used_bytes);
+		snprintf(labels, sizeof(labels), "%s,state=\"capacity\"", section);
+		sample(t, labels, lines[i].bytes);
+	}
+}
+
+static void rings_damaged(struct text *t)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < t->v->shm->geo.slots; i++)
+		n += shm_get(&t->v->shm->rings[i].damaged);
+	sample(t, "", n);
+}
+
+static void log_lines_lost(struct text *t)
+{
+	sample(t, "log=\"access\"", shm_get(&t->v->shm->inst->access_failed));
+	sample(t, "log=\"error\"", shm_get(&t->v->shm->inst->log_lost));
+}
+
+static void access_lines(struct text *t)
+{
+	sample(t, "", shm_get(&t->v->shm->inst->access_written));
+}
+
+typedef void compute_f(struct text *t);
+static compute_f *const computed[M_COUNT] = {
+	[M_http_requests_total] = http_requests,
+	[M_http_request_duration_seconds] = http_request_duration,
+	[M_http_requests_in_flight] = in_flight,
+	[M_connections_open] = connections_open,
+	[M_build_info] = build_info,
+	[M_start_time_seconds] = start_time,
+	[M_generation] = generation,
+	[M_workers_wanted] = workers_wanted,
+	[M_worker_up] = worker_up,
+	[M_worker_busy_ratio] = worker_busy,
+	[M_worker_resident_memory_bytes] = worker_memory,
+	[M_worker_restarts_total] = worker_restarts,
+	[M_shm_bytes] = shm_bytes,
+	[M_log_ring_damaged_total] = rings_damaged,
+	[M_log_lines_lost_total] = log_lines_lost,
+	[M_access_log_lines_total] = access_lines,
+};
+
+/* ---- the text ---- */
+
+static bool has_samples(enum metric m)
+{
+	if (computed[m])
+		return true;
+	for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++)
+		if (samples[i].metric == m)
+			return true;
+	return false;
+}
+
+static void add_sums(struct text *t)
+{
+	for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
+		uint64_t n;
+
+		if (samples[i].metric != t->metric)
+			continue;
+		memcpy(&n, (const char *)&t->v->sum + samples[i].offset, sizeof(n));
+		if (samples[i].per == 1)
+			sample(t, samples[i].labels, n);
+		else
+			sample_real(t, samples[i].labels, (double)n / (double)samples[i].per);
+	}
+}
+
+bool status_make_metrics(const struct heritage *h, struct strbuf *out, int *status)
+{
+	struct status_view v;
+	struct text t = {.out = out, .v = &v};
+
+	(void)status;
+	status_view(&v, h);
+	for (int m = 0; m < M_COUNT; m++) {
+		t.metric = (enum metric)m;
+		if (!has_samples(t.metric))
+			continue;
+		strbuf_printf(out, "# HELP " PREFIX "%s %s\n", metrics[m].name, metrics[m].help);
+		strbuf_printf(out, "# TYPE " PREFIX "%s %s\n", metrics[m].name,
+			      type_names[metrics[m].type]);
+		add_sums(&t);
+		if (computed[m])
+			computed[m](&t);
+	}
+	return !t.failed && !out->failed;
+}
+
+/* ---- the document ---- */
+
+void status_write_metrics_doc(FILE *f)
+{
+	fputs("# Metrics\n\n"
+	      "What `GET /metrics` shows, in the text format of Prometheus. Counters are sums over\n"
+	      "all processes there have been since the start and never go down; every process\n"
+	      "answers the same. A request is counted before the last write of its answer: never\n"
+	      "fewer than clients received. A metric marked *later* belongs to a feature that is\n"
+	      "not built yet: its name is fixed, and it has no samples.\n\n"
+	      "| metric | type | labels | meaning |\n|---|---|---|---|\n", f);
+	for (int m = 0; m < M_COUNT; m++)
+		fprintf(f, "| `" PREFIX "%s` | %s | %s | %s%s |\n", metrics[m].name,
+			type_names[metrics[m].type], metrics[m].labels, metrics[m].help,
+			has_samples((enum metric)m) ? "" : " *later*");
+	fputs("\nThe bounds of the histograms are 2^k - 1 microseconds, from 127 microseconds to 134\n"
+	      "seconds. Within the server they are finer: eight buckets for each power of two, of\n"
+	      "which `/status` and `/api/v1/performance/stats` make their percentiles.\n", f);
+}

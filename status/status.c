@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+#include "status/status.h"
+
+#include "status/status_priv.h"
+
+enum access { OPEN, READ, WRITE };
+
+#define TYPE_JSON "application/json"
+#define TYPE_TEXT "text/plain; version=0.0.4; charset=utf-8"
+
+/* Every built-in path. `make` is NULL where the feature is not built yet. */
+static const struct endpoint {
+	const char *path;        /* one that ends in "/" takes a last segment of any name */
+	enum access access;
+	status_make_f *make;
+	const char *type;
+} endpoints[] = {
+	{"/health", OPEN, status_make_health, TYPE_JSON},
+	{"/livez", OPEN, status_make_livez, TYPE_JSON},
+	{"/readyz", OPEN, status_make_readyz, TYPE_JSON},
+	{"/status", READ, status_make_status, TYPE_JSON},
+	{"/metrics", READ, status_make_metrics, TYPE_TEXT},
+	{"/dashboard", READ, NULL, NULL},
+	{"/api/v1/performance/health", READ, status_make_health, TYPE_JSON},
+	{"/api/v1/performance/stats", READ, status_make_stats, TYPE_JSON},
+	{"/api/v1/performance/dashboard", READ, NULL, NULL},
+	{"/api/v1/performance/operations", READ, NULL, NULL},
+	{"/api/v1/performance/alerts", READ, NULL, NULL},
+	{"/api/v1/performance/alerts/thresholds", READ, NULL, NULL},
+	{"/api/v1/performance/active-requests", READ, status_make_active, TYPE_JSON},
+	{"/api/v1/performance/slow-requests", READ, NULL, NULL},
+	{"/api/v1/performance/resource-usage", READ, NULL, NULL},
+	{"/api/v1/control/semaphores/", WRITE, NULL, NULL},
+	{"/api/v1/control/rate-limits/", WRITE, NULL, NULL},
+	{"/api/v1/control/cache/purge", WRITE, NULL, NULL},
+	{"/api/v1/control/cache/invalidate", WRITE, NULL, NULL},
+	{"/api/v1/control/workers", WRITE, NULL, NULL},
+};
+
+static bool endpoint_matches(const struct endpoint *e, struct slice path)
+{
+	size_t len = strlen(e->path);
+
+	if (e->path[len - 1] != '/')
+		return slice_eq(path, (struct slice){e->path, len});
+	return path.len > len && memcmp(path.p, e->path, len) == 0 &&
+	       !memchr(path.p + len, '/', path.len - len);
+}
+
+static const struct endpoint *find(struct slice path)
+{
+	for (size_t i = 0; i < sizeof(endpoints) / sizeof(endpoints[0]); i++)
+		if (endpoint_matches(&endpoints[i], path))
+			return &endpoints[i];
+	return NULL;
+}
+
+bool status_match(const struct conf *conf, bool at_root, struct slice path, struct slice *ret_rest)
+{
+	struct slice prefix = at_root ? SLICE("") : slice_of(conf->s.status_prefix);
+
+	if (prefix.len > 0 && prefix.p[prefix.len - 1] == '/')
+		prefix.len--;
+	if (path.len <= prefix.len)
+		return false;
+	if (prefix.len > 0 && memcmp(path.p, prefix.p, prefix.len) != 0)
+		return false;
+	path.p += prefix.len;
+	path.len -= prefix.len;
+	if (path.len < 6 || path.p[0] != '/' || !find(path))
+		return false;
+	*ret_rest = path;
+	return true;
+}
+
+/* ---- answering ---- */
+
+static void problem(const struct status_request *rq, struct status_reply *ret, int status,
+		    const char *detail)
+{
+	bool text = http_prefers_text(rq->accept);
+
+	strbuf_clear(&ret->body);
+	ret->status = status;
+	ret->content_type = text ? "text/plain; charset=utf-8" : "application/problem+json";
+	status_problem(&ret->body, text, status, NULL, detail, rq->request_id);
+}
+
+static void refuse(const struct conf *conf, const struct status_request *rq,
+		   struct status_reply *ret, const char *why)
+{
+	bool has_token = conf->s.admin_token && conf->s.admin_token[0] != '\0';
+	char client[NET_TEXT_MAX], detail[512];
+
+	net_addr_format(rq->client, client);
+	snprintf(detail, sizeof(detail), "Not for %s%s%s. %s%s", client,
+		 rq->forwarded ? " (through a proxy)" : "",
+		 rq->authorization.p && has_token ? " with this token" : "", why,
+		 has_token ? "" : " (No ADMIN_TOKEN is set.)");
+	problem(rq, ret, 403, detail);
+}
+
+/* The method decides what the caller wants: seeing or changing. */
+static bool may(const struct heritage *h, const struct status_request *rq,
+		const struct endpoint *e, struct status_reply *ret)
+{
+	bool changes = e->access == WRITE && rq->method != HTTP_M_GET && rq->method != HTTP_M_HEAD;
+	const char *why;
+
+	if (e->access == OPEN)
+		return true;
+	why = status_denied(h->conf, rq, changes ? STATUS_NEED_WRITE : STATUS_NEED_READ);
+	if (why)
+		refuse(h->conf, rq, ret, why);
+	return why == NULL;
+}
+
+static bool method_fits(const struct status_request *rq, const struct endpoint *e,
+			struct status_reply *ret)
+{
+	if (e->access == WRITE) {
+		if (rq->method == HTTP_M_POST)
+			return true;
+		ret->allow = "POST";
+		problem(rq, ret, 405, "This path takes a POST.");
+		return false;
+	}
+	if (rq->method == HTTP_M_GET || rq->method == HTTP_M_HEAD)
+		return true;
+	ret->allow = "GET, HEAD";
+	problem(rq, ret, 405, "This path is there to be read: GET or HEAD.");
+	return false;
+}
+
+void status_answer(const struct heritage *h, const struct status_request *rq,
+		   struct status_reply *ret)
+{
+	const struct endpoint *e = find(rq->path);
+
+	*ret = (struct status_reply){.no_store = true};
+	strbuf_init(&ret->body);
+	if (!e) {
+		problem(rq, ret, 404, "There is nothing at this path.");
+		return;
+	}
+	if (!may(h, rq, e, ret) || !method_fits(rq, e, ret))
+		return;
+	if (!e->make) {
+		problem(rq, ret, 501, "The feature behind this path is not built yet.");
+		return;
+	}
+	ret->status = 200;
+	ret->content_type = e->type;
+	if (!e->make(h, &ret->body, &ret->status)) {
+		strbuf_fini(&ret->body);
+		strbuf_init(&ret->body);
+		problem(rq, ret, 503, "No memory for the document.");
+	}
+}
+
+void status_reply_fini(struct status_reply *r)
+{
+	strbuf_fini(&r->body);
+}
