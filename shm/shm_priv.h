@@ -49,6 +49,9 @@ void shm_place(struct shm *s);
 /* Fills the header and the entries that are there from the start. All bytes must be zero before. */
 void shm_format(struct shm *s);
 
+/* The kernel's id of this boot, NUL-terminated; empty if it is not told. */
+void shm_boot_id(char ret[40]);
+
 /* How the file comes to be before it has its name; the second way is for what lacks the first. */
 enum shm_make { SHM_MAKE_AUTO, SHM_MAKE_TMPFILE, SHM_MAKE_NAMED };
 int shm_create_by(struct shm *s, const char *name, const struct shm_geometry *g, bool *ret_stale,

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where things lie in the segment, and what that costs. Pure arithmetic on the geometry: each
+ * process computes it for itself and never reads an offset or a size back from the segment.
+ */
+#include "shm/shm_priv.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+
+#define ROWS_MAX 1024u       /* per slot; requests above that have no row */
+#define SERIES 1024u
+#define RING_BYTES (128u * 1024)
+#define EXITS 64u
+#define EVENTS 256u
+
+#define SLOTS_LIMIT (1u << 16)   /* limits that keep all sizes below 2^63 */
+#define ROUTES_LIMIT (1u << 24)  /* what a series key holds */
+#define COUNT_LIMIT (1u << 20)
+#define RING_LIMIT (1u << 30)
+
+static const struct section_kind {
+	const char *name;
+	uint32_t version;
+} kinds[SHM_SEC_COUNT] = {
+	[SHM_SEC_HEADER] = {"header", 1},      [SHM_SEC_INSTANCE] = {"instance", 1},
+	[SHM_SEC_SLOTS] = {"slots", 1},        [SHM_SEC_ROWS] = {"rows", 1},
+	[SHM_SEC_HISTS] = {"histograms", 1},   [SHM_SEC_SERIES] = {"series", 1},
+	[SHM_SEC_ROUTES] = {"routes", 1},      [SHM_SEC_RINGS] = {"rings", 1},
+	[SHM_SEC_RING_DATA] = {"ring_data", 1}, [SHM_SEC_EXITS] = {"exits", 1},
+	[SHM_SEC_EVENTS] = {"events", 1},
+};
+
+void shm_geometry_for(struct shm_geometry *g, uint32_t workers_max, uint32_t connections,
+		      uint32_t metric_routes)
+{
+	*g = (struct shm_geometry){
+		/* Two generations of workers, the keeper, and two to spare. */
+		.slots = 2 * workers_max + 3,
+		.rows = connections < ROWS_MAX ? connections : ROWS_MAX,
+		.routes = metric_routes + 1,
+		.series = SERIES,
+		.ring_bytes = RING_BYTES,
+		.exits = EXITS,
+		.events = EVENTS,
+	};
+	if (g->rows == 0)
+		g->rows = 1;
+}
+
+static bool geometry_ok(const struct shm_geometry *g)
+{
+	return g->slots >= 1 && g->slots <= SLOTS_LIMIT && g->rows >= 1 && g->rows <= COUNT_LIMIT &&
+	       g->routes >= 1 && g->routes <= ROUTES_LIMIT && g->series > SHM_SERIES_SPARE &&
+	       g->series <= COUNT_LIMIT && g->ring_bytes >= SHM_LINE && g->ring_bytes <= RING_LIMIT &&
+	       (g->ring_bytes & (g->ring_bytes - 1)) == 0 && g->exits >= 1 &&
+	       g->exits <= COUNT_LIMIT && g->events >= 1 && g->events <= COUNT_LIMIT;
+}
+
+static uint64_t page_up(uint64_t n)
+{
+	return (n + SHM_PAGE - 1) & ~(uint64_t)(SHM_PAGE - 1);
+}
+
+size_t shm_layout(const struct shm_geometry *g, struct shm_section sec[SHM_SEC_COUNT])
+{
+	const uint64_t n = g->slots;
+	const struct {
+		size_t elem_size;
+		uint64_t count;
+	} want[SHM_SEC_COUNT] = {
+		[SHM_SEC_HEADER] = {SHM_PAGE, 1},
+		[SHM_SEC_INSTANCE] = {sizeof(struct shm_instance), 1},
+		[SHM_SEC_SLOTS] = {sizeof(struct shm_slot), n},
+		[SHM_SEC_ROWS] = {sizeof(struct shm_row), n * g->rows},
+		[SHM_SEC_HISTS] = {sizeof(struct shm_hist), n * g->routes},
+		[SHM_SEC_SERIES] = {sizeof(struct shm_series), n * g->series},
+		[SHM_SEC_ROUTES] = {sizeof(struct shm_route), g->routes},
+		[SHM_SEC_RINGS] = {sizeof(struct shm_ring), n},
+		[SHM_SEC_RING_DATA] = {g->ring_bytes, n},
+		[SHM_SEC_EXITS] = {SHM_EXIT_WORDS * 8, g->exits},
+		[SHM_SEC_EVENTS] = {SHM_EVENT_WORDS * 8, g->events},
+	};
+	uint64_t at = 0;
+
+	if (!geometry_ok(g))
+		return 0;
+	for (uint32_t i = 0; i < SHM_SEC_COUNT; i++) {
+		uint64_t size = page_up(want[i].elem_size * want[i].count);
+
+		if (want[i].count > UINT32_MAX)
+			return 0;
+		/* Whole pages: what different processes write shares no line, nor a pair of lines. */
+		sec[i] = (struct shm_section){
+			.id = i, .version = kinds[i].version, .offset = at, .size = size,
+			.elem_size = (uint32_t)want[i].elem_size, .elem_count = (uint32_t)want[i].count,
+		};
+		at += size;
+	}
+	return at;
+}
+
+void shm_place(struct shm *s)
+{
+	struct shm_section sec[SHM_SEC_COUNT];
+	void *at[SHM_SEC_COUNT];
+
+	CHECK(shm_layout(&s->geo, sec) == s->size);
+	for (uint32_t i = 0; i < SHM_SEC_COUNT; i++)
+		at[i] = s->base + sec[i].offset;
+	s->head = at[SHM_SEC_HEADER];
+	s->inst = at[SHM_SEC_INSTANCE];
+	s->slots = at[SHM_SEC_SLOTS];
+	s->rows = at[SHM_SEC_ROWS];
+	s->hists = at[SHM_SEC_HISTS];
+	s->series = at[SHM_SEC_SERIES];
+	s->routes = at[SHM_SEC_ROUTES];
+	s->rings = at[SHM_SEC_RINGS];
+	s->ring_data = at[SHM_SEC_RING_DATA];
+	s->exits = at[SHM_SEC_EXITS];
+	s->events = at[SHM_SEC_EVENTS];
+}
+
+void shm_format(struct shm *s)
+{
+	struct shm_header *h = s->head;
+
+	h->magic = SHM_MAGIC;
+	h->layout = SHM_LAYOUT;
+	h->sections = SHM_SEC_COUNT;
+	h->size = shm_layout(&s->geo, h->section);
+	h->created_wall_ns = clock_wall_ns();
+	shm_boot_id(h->boot_id);
+	/* For people and tools that compare two looks at a segment: zeros would do no harm. */
+	(void)!getrandom(h->instance_id, sizeof(h->instance_id), GRND_NONBLOCK);
+	(void)shm_route_intern(s, "other", 1);
+}
+
+size_t shm_size_for(const struct shm_geometry *g)
+{
+	struct shm_section sec[SHM_SEC_COUNT];
+
+	return shm_layout(g, sec);
+}
+
+size_t shm_bill(const struct shm_geometry *g, struct shm_bill_line *lines, size_t max)
+{
+	struct shm_section sec[SHM_SEC_COUNT];
+	size_t n = 0;
+
+	if (shm_layout(g, sec) == 0)
+		return 0;
+	for (; n < SHM_SEC_COUNT && n < max; n++)
+		lines[n] = (struct shm_bill_line){kinds[n].name, sec[n].size};
+	return n;
+}
+
+static uint64_t used_rows(const struct shm *s)
+{
+	size_t n = (size_t)s->geo.slots * s->geo.rows;
+	uint64_t used = 0;
+
+	for (size_t i = 0; i < n; i++)
+		used += (shm_get(&s->rows[i].about) & 0xff) != SHM_ROW_FREE;
+	return used;
+}
+
+static uint64_t used_series(const struct shm *s)
+{
+	size_t n = (size_t)s->geo.slots * s->geo.series;
+	uint64_t used = 0;
+
+	for (size_t i = 0; i < n; i++)
+		used += shm_get(&s->series[i].key) != 0;
+	return used;
+}
+
+static uint64_t used_ring_bytes(const struct shm *s)
+{
+	uint64_t used = 0;
+
+	for (uint32_t i = 0; i < s->geo.slots; i++) {
+		uint64_t n = shm_get(&s->rings[i].head) - shm_get(&s->rings[i].tail);
+
+		used += n <= s->geo.ring_bytes ? n : s->geo.ring_bytes;
+	}
+	return used;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+size_t shm_usage(const struct shm *s, struct shm_usage *lines, size_t max)
+{
+	struct shm_section sec[SHM_SEC_COUNT];
+	uint64_t used[SHM_SEC_COUNT] = {[SHM_SEC_HEADER] = 1, [SHM_SEC_INSTANCE] = 1};
+	size_t n = 0;
+
+	CHECK(shm_layout(&s->geo, sec) == s->size);
+	for (uint32_t i = 0; i < s->geo.slots; i++)
+		used[SHM_SEC_SLOTS] += shm_get(&s->slots[i].kind) != SHM_FREE;
+	for (uint32_t i = 0; i < s->geo.routes; i++)
+		used[SHM_SEC_ROUTES] += shm_get(&s->routes[i].first_generation) != 0;
+	used[SHM_SEC_ROWS] = used_rows(s);
+	/* A histogram is in use when a route of that number exists: for every slot. */
+	used[SHM_SEC_HISTS] = used[SHM_SEC_ROUTES] * s->geo.slots;
+	used[SHM_SEC_SERIES] = used_series(s);
+	used[SHM_SEC_RINGS] = used[SHM_SEC_SLOTS];
+	used[SHM_SEC_EXITS] = min_u64(shm_get(&s->inst->exit_count), s->geo.exits);
+	used[SHM_SEC_EVENTS] = min_u64(shm_get(&s->inst->event_count), s->geo.events);
+	for (; n < SHM_SEC_COUNT && n < max; n++)
+		lines[n] = (struct shm_usage){kinds[n].name, sec[n].size,
+					      used[n] * sec[n].elem_size};
+	if (n > SHM_SEC_RING_DATA)
+		lines[SHM_SEC_RING_DATA].used_bytes = used_ring_bytes(s);
+	return n;
+}
