@@ -47,7 +47,7 @@ static int after_item(char b)
 
 static bool add_digit(struct http_chunked *c, char b)
 {
-	if (!(class_of(b) & C_HEX) || c->left >> 58)
+	if (!(class_of(b) & C_HEX) || c->left >> 59)
 		return false;
 	c->left = c->left << 4 | hex_value(b);
 	return true;

@@ -142,23 +142,21 @@ static enum http_err read_method(struct head *h, const char **pp)
 	return HTTP_OK;
 }
 
-/* "HTTP/1.1" CR LF at v; the fast way is the caller's. */
-static enum http_err read_version(struct head *h, const char *v)
+/* "HTTP/1.1" CR LF at v, which may not be all here; what is usual has been taken before. */
+static enum http_err read_version(const struct head *h, const char *v)
 {
-	static const char form[] = "HTTP/9.9\r\n"; /* 9 = a digit */
+	static const char form[] = "HTTP/9.9\r"; /* 9 = a digit */
+	const char *p = v;
 
-	for (size_t i = 0; i < sizeof(form) - 1; i++) {
-		const char *p = v + i;
-
-		if (i == 9)
-			return p == h->end ? HTTP_E_AGAIN
-			       : *p != '\n' ? HTTP_E_BAD_LINE_END
-			       : v[5] != '1' ? HTTP_E_BAD_VERSION : HTTP_OK;
+	for (size_t i = 0; i < sizeof(form) - 1; i++, p++)
 		if (p == h->end || (form[i] == '9' ? *p < '0' || *p > '9' : *p != form[i]) ||
 		    (size_t)(p - h->line) > h->limits->line_max)
 			return line_stops(h, p, HTTP_E_BAD_REQUEST_LINE);
-	}
-	return HTTP_OK;
+	if (p == h->end)
+		return HTTP_E_AGAIN;
+	if (*p != '\n')
+		return HTTP_E_BAD_LINE_END;
+	return v[5] == '1' ? HTTP_OK : HTTP_E_BAD_VERSION;
 }
 
 static enum http_err read_request_line(struct head *h, const char **pp)
