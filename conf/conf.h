@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/log.h"
 #include "base/net.h"
 #include "base/strbuf.h"
 
@@ -19,10 +20,29 @@ struct conf_list {
 	const char **item;
 };
 
-/* One field a row, named like the variable in lower case. Durations are in ms, sizes in bytes. */
+enum conf_policy { CONF_POLICY_LRU, CONF_POLICY_LFU, CONF_POLICY_FIFO };
+
+/*
+ * One field a row of the table, named like the variable in lower case. Durations are in ms, sizes
+ * in bytes; CONF_UNSET (numbers) and NULL (texts) where a setting has no value: port and umask
+ * that are not given, cache sizes that are "auto", an access log that is off.
+ */
+#define CONF_UNSET (-1)
+#define CONF_FIELD_INT(f)       int64_t f;
+#define CONF_FIELD_DURATION(f)  int64_t f;
+#define CONF_FIELD_SIZE(f)      int64_t f;
+#define CONF_FIELD_MODE(f)      int64_t f;
+#define CONF_FIELD_BOOL(f)      bool f;
+#define CONF_FIELD_TEXT(f)      const char *f;
+#define CONF_FIELD_LIST(f)      struct conf_list f;
+#define CONF_FIELD_LEVEL(f)     enum log_level f;
+#define CONF_FIELD_LOGFORMAT(f) enum log_format f;
+#define CONF_FIELD_POLICY(f)    enum conf_policy f;
+#define SETTING(name, field, type, ...) CONF_FIELD_##type(field)
 struct settings {
-#include "conf/settings_fields.h" /* generated from the table by macro, see there */
+#include "conf/settings.def"
 };
+#undef SETTING
 
 enum conf_origin { CONF_DEFAULT, CONF_FILE, CONF_ENV_FILE, CONF_ENV, CONF_FLAG, CONF_LIVE };
 enum conf_when { CONF_BOOT, CONF_RELOAD, CONF_LIVE_CHANGE };
