@@ -52,11 +52,11 @@ static const char *skip_name(const char *p, const char *end)
 
 bool http_authority_ok(struct slice a, bool needs_port)
 {
-	const char *end = a.p + a.len;
-	const char *p;
+	const char *p, *end;
 
 	if (a.len == 0)
 		return false;
+	end = a.p + a.len;
 	p = *a.p == '[' ? skip_literal(a.p, end) : skip_name(a.p, end);
 	return p && p > a.p && port_ok(p, end, needs_port);
 }
