@@ -5,16 +5,18 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/un.h>
 
-static const uint8_t v4_mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+#include "base/check.h"
+
+/* ::ffff:0:0/96, where a socket of both families shows its IPv4 clients. */
+static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 static void set_v6(struct net_addr *a, const uint8_t bytes[16])
 {
-	if (memcmp(bytes, v4_mapped, sizeof(v4_mapped)) == 0) {
+	if (memcmp(bytes, mapped, sizeof(mapped)) == 0) {
 		a->family = NET_V4;
-		memcpy(a->bytes, bytes + 12, 4);
+		memcpy(a->bytes, bytes + sizeof(mapped), 4);
 	} else {
 		a->family = NET_V6;
 		memcpy(a->bytes, bytes, 16);
@@ -23,20 +25,21 @@ static void set_v6(struct net_addr *a, const uint8_t bytes[16])
 
 void net_addr_from_sockaddr(struct net_addr *a, const struct sockaddr *sa, socklen_t len)
 {
-	*a = (struct net_addr){0};
-	if (len < sizeof(sa->sa_family))
-		return;
-	if (sa->sa_family == AF_INET && len >= sizeof(struct sockaddr_in)) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)sa;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
 
+	memset(a, 0, sizeof(*a));
+	if (len < sizeof(sa->sa_family)) {
+		a->family = NET_UNIX; /* what accept() says of an unnamed peer on some kernels */
+	} else if (sa->sa_family == AF_INET && len >= sizeof(in)) {
+		memcpy(&in, sa, sizeof(in));
 		a->family = NET_V4;
-		memcpy(a->bytes, &in->sin_addr, 4);
-		a->port = ntohs(in->sin_port);
-	} else if (sa->sa_family == AF_INET6 && len >= sizeof(struct sockaddr_in6)) {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)sa;
-
-		set_v6(a, in6->sin6_addr.s6_addr);
-		a->port = ntohs(in6->sin6_port);
+		memcpy(a->bytes, &in.sin_addr, 4);
+		a->port = ntohs(in.sin_port);
+	} else if (sa->sa_family == AF_INET6 && len >= sizeof(in6)) {
+		memcpy(&in6, sa, sizeof(in6));
+		set_v6(a, in6.sin6_addr.s6_addr);
+		a->port = ntohs(in6.sin6_port);
 	} else if (sa->sa_family == AF_UNIX) {
 		a->family = NET_UNIX;
 	}
@@ -44,133 +47,162 @@ void net_addr_from_sockaddr(struct net_addr *a, const struct sockaddr *sa, sockl
 
 socklen_t net_addr_to_sockaddr(const struct net_addr *a, struct sockaddr_storage *ss)
 {
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(a->port)};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(a->port)};
+
 	memset(ss, 0, sizeof(*ss));
-	if (a->family == NET_V4) {
-		struct sockaddr_in *in = (struct sockaddr_in *)(void *)ss;
-
-		in->sin_family = AF_INET;
-		in->sin_port = htons(a->port);
-		memcpy(&in->sin_addr, a->bytes, 4);
-		return sizeof(*in);
+	switch (a->family) {
+	case NET_V4:
+		memcpy(&in.sin_addr, a->bytes, 4);
+		memcpy(ss, &in, sizeof(in));
+		return sizeof(in);
+	case NET_V6:
+		memcpy(&in6.sin6_addr, a->bytes, 16);
+		memcpy(ss, &in6, sizeof(in6));
+		return sizeof(in6);
+	default:
+		return 0;
 	}
-	if (a->family == NET_V6) {
-		struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)(void *)ss;
-
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons(a->port);
-		memcpy(&in6->sin6_addr, a->bytes, 16);
-		return sizeof(*in6);
-	}
-	return 0;
 }
 
 bool net_addr_parse(struct net_addr *a, struct slice text)
 {
 	char buf[INET6_ADDRSTRLEN];
-	uint8_t v6[16];
+	uint8_t bytes[16];
+	bool brackets = text.len >= 2 && text.p[0] == '[' && text.p[text.len - 1] == ']';
 
-	if (text.len >= 2 && text.p[0] == '[' && text.p[text.len - 1] == ']') {
-		text.p++;
-		text.len -= 2;
-		if (!memchr(text.p, ':', text.len))
-			return false;
-	}
+	if (brackets)
+		text = (struct slice){text.p + 1, text.len - 2};
 	if (text.len == 0 || text.len >= sizeof(buf) || memchr(text.p, '\0', text.len))
 		return false;
 	memcpy(buf, text.p, text.len);
 	buf[text.len] = '\0';
-	*a = (struct net_addr){0};
-	if (inet_pton(AF_INET, buf, a->bytes) == 1) {
+	memset(a, 0, sizeof(*a));
+	if (!brackets && inet_pton(AF_INET, buf, bytes) == 1) {
 		a->family = NET_V4;
+		memcpy(a->bytes, bytes, 4);
 		return true;
 	}
-	if (inet_pton(AF_INET6, buf, v6) != 1)
-		return false;
-	set_v6(a, v6);
-	return true;
+	if (inet_pton(AF_INET6, buf, bytes) == 1) {
+		set_v6(a, bytes);
+		return true;
+	}
+	return false;
+}
+
+/* inet_ntop() into `out`; the length. */
+static size_t put_ip(const struct net_addr *a, char out[NET_TEXT_MAX])
+{
+	const char *s = inet_ntop(a->family == NET_V4 ? AF_INET : AF_INET6, a->bytes, out,
+				  INET6_ADDRSTRLEN);
+
+	CHECK(s != NULL); /* the family is known, the buffer is large enough */
+	return strlen(out);
+}
+
+static size_t put_word(char out[NET_TEXT_MAX], struct slice word)
+{
+	memcpy(out, word.p, word.len);
+	out[word.len] = '\0';
+	return word.len;
 }
 
 size_t net_addr_format(const struct net_addr *a, char out[NET_TEXT_MAX])
 {
-	switch ((enum net_family)a->family) {
+	switch (a->family) {
 	case NET_V4:
-		return (size_t)snprintf(out, NET_TEXT_MAX, "%u.%u.%u.%u", a->bytes[0], a->bytes[1],
-					a->bytes[2], a->bytes[3]);
 	case NET_V6:
-		if (inet_ntop(AF_INET6, a->bytes, out, NET_TEXT_MAX))
-			return strlen(out);
-		break;
+		return put_ip(a, out);
 	case NET_UNIX:
-		memcpy(out, "unix", 5);
-		return 4;
-	case NET_NONE:
-		break;
+		return put_word(out, SLICE("unix"));
+	default:
+		return put_word(out, SLICE("-"));
 	}
-	memcpy(out, "-", 2);
-	return 1;
 }
 
 size_t net_addr_format_port(const struct net_addr *a, char out[NET_TEXT_MAX])
 {
-	char text[NET_TEXT_MAX];
-	size_t n = net_addr_format(a, text);
+	char ip[NET_TEXT_MAX];
+	int n;
 
-	if (a->family == NET_V4)
-		return (size_t)snprintf(out, NET_TEXT_MAX, "%.15s:%u", text, a->port);
-	if (a->family == NET_V6)
-		return (size_t)snprintf(out, NET_TEXT_MAX, "[%.45s]:%u", text, a->port);
-	memcpy(out, text, n + 1);
-	return n;
+	switch (a->family) {
+	case NET_V4:
+		put_ip(a, ip);
+		n = snprintf(out, NET_TEXT_MAX, "%.45s:%u", ip, (unsigned)a->port);
+		return (size_t)n;
+	case NET_V6:
+		put_ip(a, ip);
+		n = snprintf(out, NET_TEXT_MAX, "[%.45s]:%u", ip, (unsigned)a->port);
+		return (size_t)n;
+	default:
+		return net_addr_format(a, out);
+	}
 }
 
 bool net_is_loopback(const struct net_addr *a)
 {
 	static const uint8_t one[16] = {[15] = 1};
 
-	if (a->family == NET_V4)
-		return a->bytes[0] == 127;
-	return a->family == NET_V6 && memcmp(a->bytes, one, sizeof(one)) == 0;
+	switch (a->family) {
+	case NET_V4: return a->bytes[0] == 127;
+	case NET_V6: return memcmp(a->bytes, one, 16) == 0;
+	default: return false;
+	}
 }
 
 /* The first `bits` bits of both are the same. */
-static bool same_prefix(const uint8_t *a, const uint8_t *b, unsigned bits)
+static bool prefix_eq(const uint8_t *a, const uint8_t *b, unsigned bits)
 {
 	unsigned whole = bits / 8, rest = bits % 8;
 
 	if (memcmp(a, b, whole) != 0)
 		return false;
-	return rest == 0 || ((a[whole] ^ b[whole]) >> (8 - rest)) == 0;
+	return rest == 0 || ((a[whole] ^ b[whole]) & (0xff00u >> rest) & 0xffu) == 0;
 }
 
-static bool parse_bits(struct slice s, unsigned max, unsigned *ret)
+/* Decimal, 0 to max, without sign or leading zeros. */
+static bool parse_bits(struct slice t, unsigned max, uint8_t *ret_bits)
 {
 	unsigned n = 0;
 
-	if (s.len == 0 || s.len > 3)
+	if (t.len == 0 || t.len > 3 || (t.len > 1 && t.p[0] == '0'))
 		return false;
-	for (size_t i = 0; i < s.len; i++) {
-		if (s.p[i] < '0' || s.p[i] > '9')
+	for (size_t i = 0; i < t.len; i++) {
+		if (t.p[i] < '0' || t.p[i] > '9')
 			return false;
-		n = n * 10 + (unsigned)(s.p[i] - '0');
+		n = n * 10 + (unsigned)(t.p[i] - '0');
 	}
-	*ret = n;
-	return n <= max;
+	if (n > max)
+		return false;
+	*ret_bits = (uint8_t)n;
+	return true;
 }
 
-static bool host_bits_are_zero(const struct net_cidr *c, unsigned max)
+static bool parse_network(struct net_cidr *c, struct slice text)
 {
-	for (unsigned bit = c->bits; bit < max; bit++)
-		if (c->addr.bytes[bit / 8] & (0x80 >> bit % 8))
+	const char *slash = memchr(text.p, '/', text.len);
+	struct slice ip = {text.p, slash ? (size_t)(slash - text.p) : text.len};
+	unsigned width, i;
+
+	if (!net_addr_parse(&c->addr, ip))
+		return false;
+	/* An IPv4-mapped network is kept as IPv4, but its length was meant for 128 bits. */
+	if (c->addr.family == NET_V4 && slash && memchr(ip.p, ':', ip.len))
+		return false;
+	width = c->addr.family == NET_V4 ? 32 : 128;
+	c->bits = (uint8_t)width;
+	if (slash && !parse_bits((struct slice){slash + 1, text.len - ip.len - 1}, width, &c->bits))
+		return false;
+	/* Bits below the network's are a slip of the pen: nobody could say what was meant. */
+	for (i = c->bits; i < width; i++)
+		if (c->addr.bytes[i / 8] & (0x80u >> (i % 8)))
 			return false;
 	return true;
 }
 
 bool net_cidr_parse(struct net_cidrs *list, struct slice text)
 {
-	const char *slash = memchr(text.p, '/', text.len);
-	struct slice addr = {text.p, slash ? (size_t)(slash - text.p) : text.len};
-	struct net_cidr c, *item;
-	unsigned max, bits;
+	struct net_cidr c = {0}, *item;
 
 	if (slice_eq(text, SLICE("*"))) {
 		list->any = true;
@@ -180,13 +212,7 @@ bool net_cidr_parse(struct net_cidrs *list, struct slice text)
 		list->unix_peers = true;
 		return true;
 	}
-	if (!net_addr_parse(&c.addr, addr))
-		return false;
-	max = bits = c.addr.family == NET_V4 ? 32 : 128;
-	if (slash && !parse_bits((struct slice){slash + 1, text.len - addr.len - 1}, max, &bits))
-		return false;
-	c.bits = (uint8_t)bits;
-	if (!host_bits_are_zero(&c, max))
+	if (text.len == 0 || !parse_network(&c, text))
 		return false;
 	item = realloc(list->item, (list->n + 1) * sizeof(*item));
 	if (!item)
@@ -204,13 +230,13 @@ void net_cidrs_fini(struct net_cidrs *list)
 
 bool net_cidrs_match(const struct net_cidrs *list, const struct net_addr *a)
 {
-	if (list->any || (list->unix_peers && a->family == NET_UNIX))
+	if (list->any)
 		return true;
-	for (size_t i = 0; i < list->n; i++) {
-		const struct net_cidr *c = &list->item[i];
-
-		if (c->addr.family == a->family && same_prefix(c->addr.bytes, a->bytes, c->bits))
+	if (a->family == NET_UNIX)
+		return list->unix_peers;
+	for (size_t i = 0; i < list->n; i++)
+		if (list->item[i].addr.family == a->family &&
+		    prefix_eq(list->item[i].addr.bytes, a->bytes, list->item[i].bits))
 			return true;
-	}
 	return false;
 }
