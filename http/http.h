@@ -106,7 +106,7 @@ const struct http_field *http_find_field(const struct http_request *req, struct 
  * Normalises a path once, for routing: percent-decodes, removes dot segments (RFC 3986, 5.2.4; ".."
  * never leaves the root), collapses nothing else ("//" stays). %2F and %25 stay encoded as "%2F"
  * and "%25", so that no slash becomes a separator and no two paths become one; normalising the
- * result again changes nothing. %00, a "%" without two hex digits, and a path that does not begin
+ * result again changes nothing. NUL, a "%" without two hex digits, and a path that does not begin
  * with "/" are HTTP_E_BAD_TARGET; "*" and the empty path (asterisk- and authority-form) stay what
  * they are. out has room for path.len + 1 bytes; the result is NUL-terminated.
  */

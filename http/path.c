@@ -68,6 +68,8 @@ enum http_err http_normalise_path(struct slice path, char *out, size_t *ret_len)
 				return HTTP_E_BAD_TARGET;
 			len += n;
 			p += 3;
+		} else if (*p == '\0') {
+			return HTTP_E_BAD_TARGET;
 		} else {
 			out[len++] = *p++;
 		}

@@ -84,6 +84,13 @@ static void test_refused(void **state)
 			fail_msg("%s", bad[i]);
 		free(out);
 	}
+	{
+		char *out;
+		size_t len;
+
+		assert_int_equal(normalise(SLICE("/a\0b"), &out, &len), HTTP_E_BAD_TARGET);
+		free(out);
+	}
 }
 
 int main(void)
