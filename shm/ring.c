@@ -74,31 +74,52 @@ struct record {
 	uint32_t kind, len;
 };
 
-/* The record at the tail. false: none; a ring that makes no sense is emptied. */
-static bool next(struct shm *s, uint32_t slot, struct record *ret)
+static uint64_t end_of(const struct record *rec)
 {
-	struct shm_ring *r = &s->rings[slot];
+	return rec->at + HEAD_BYTES + padded(rec->len);
+}
+
+/* The record at a place before head. false: what lies there makes no sense. */
+static bool read_at(const struct shm *s, uint32_t slot, uint64_t head, uint64_t at,
+		    struct record *ret)
+{
 	const uint32_t size = s->geo.ring_bytes;
-	uint64_t head = atomic_load_explicit(&r->head, memory_order_acquire);
-	uint64_t tail = shm_get(&r->tail);
 	uint32_t start[2];
 
-	if (head == tail)
+	if ((head | at) % 8 != 0 || head - at > size)
 		return false;
-	if ((head | tail) % 8 == 0 && head - tail <= size) {
-		memcpy(start, data_of(s, slot) + (tail & (size - 1)), HEAD_BYTES);
-		*ret = (struct record){tail, start[0] >> 24, start[0] & LEN_MASK};
-		if (ret->kind != 0 && ret->len <= SHM_RECORD_MAX && start[1] == stamp_of(tail) &&
-		    HEAD_BYTES + padded(ret->len) <= head - tail)
-			return true;
+	memcpy(start, data_of(s, slot) + (at & (size - 1)), HEAD_BYTES);
+	*ret = (struct record){at, start[0] >> 24, start[0] & LEN_MASK};
+	return ret->kind != 0 && ret->len <= SHM_RECORD_MAX && start[1] == stamp_of(at) &&
+	       end_of(ret) - at <= head - at;
+}
+
+/* The record at `at`, which is the tail or lies behind it. false: none; a ring that makes no sense at
+ * its tail is emptied. */
+static bool next(struct shm *s, uint32_t slot, uint64_t at, struct record *ret)
+{
+	struct shm_ring *r = &s->rings[slot];
+	uint64_t head = atomic_load_explicit(&r->head, memory_order_acquire);
+
+	if (head == at)
+		return false;
+	if (read_at(s, slot, head, at, ret))
+		return true;
+	if (at == shm_get(&r->tail)) {
+		shm_add(&r->damaged, 1);
+		atomic_store_explicit(&r->tail, head, memory_order_release);
 	}
-	shm_add(&r->damaged, 1);
-	atomic_store_explicit(&r->tail, head, memory_order_release);
 	return false;
 }
 
-bool shm_ring_peek(struct shm *s, uint32_t slot, enum shm_record_kind *ret_kind, const char **ret_p,
-		   size_t *ret_len, char *buf, size_t cap)
+uint64_t shm_ring_begin(const struct shm *s, uint32_t slot)
+{
+	CHECK(slot < s->geo.slots);
+	return shm_get(&s->rings[slot].tail);
+}
+
+bool shm_ring_peek_at(struct shm *s, uint32_t slot, uint64_t *pos, enum shm_record_kind *ret_kind,
+		      const char **ret_p, size_t *ret_len, char *buf, size_t cap)
 {
 	const uint32_t size = s->geo.ring_bytes;
 	struct record rec;
@@ -106,8 +127,9 @@ bool shm_ring_peek(struct shm *s, uint32_t slot, enum shm_record_kind *ret_kind,
 	size_t from, first;
 
 	CHECK(slot < s->geo.slots);
-	if (!next(s, slot, &rec))
+	if (!next(s, slot, *pos, &rec))
 		return false;
+	*pos = end_of(&rec);
 	data = data_of(s, slot);
 	from = (rec.at + HEAD_BYTES) & (size - 1);
 	*ret_kind = (enum shm_record_kind)rec.kind;
@@ -125,13 +147,29 @@ bool shm_ring_peek(struct shm *s, uint32_t slot, enum shm_record_kind *ret_kind,
 	return true;
 }
 
+void shm_ring_take_to(struct shm *s, uint32_t slot, uint64_t pos)
+{
+	struct shm_ring *r = &s->rings[slot];
+	uint64_t tail = shm_get(&r->tail);
+
+	CHECK(slot < s->geo.slots);
+	/* Looked at anew: the words are what the segment says, and may have been scribbled on since. */
+	if (pos % 8 == 0 && pos - tail <= atomic_load(&r->head) - tail)
+		atomic_store_explicit(&r->tail, pos, memory_order_release);
+}
+
+bool shm_ring_peek(struct shm *s, uint32_t slot, enum shm_record_kind *ret_kind, const char **ret_p,
+		   size_t *ret_len, char *buf, size_t cap)
+{
+	uint64_t pos = shm_ring_begin(s, slot);
+
+	return shm_ring_peek_at(s, slot, &pos, ret_kind, ret_p, ret_len, buf, cap);
+}
+
 void shm_ring_take(struct shm *s, uint32_t slot)
 {
 	struct record rec;
 
-	CHECK(slot < s->geo.slots);
-	/* Looked at anew: it is what the segment says, and may have been scribbled on since. */
-	if (next(s, slot, &rec))
-		atomic_store_explicit(&s->rings[slot].tail, rec.at + HEAD_BYTES + padded(rec.len),
-				      memory_order_release);
+	if (next(s, slot, shm_ring_begin(s, slot), &rec))
+		shm_ring_take_to(s, slot, end_of(&rec));
 }

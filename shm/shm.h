@@ -309,6 +309,13 @@ bool shm_ring_put(struct shm *s, uint32_t slot, enum shm_record_kind kind, const
 bool shm_ring_peek(struct shm *s, uint32_t slot, enum shm_record_kind *ret_kind, const char **ret_p,
 		   size_t *ret_len, char *buf, size_t cap);
 void shm_ring_take(struct shm *s, uint32_t slot); /* takes what peek showed */
+/* The same for many records at a time: begin at shm_ring_begin(), look at one record after another
+ * (*pos moves behind each), take all that lies before a place. Only the first record of a ring that
+ * is damaged there empties it; behind it damage ends the walk. */
+uint64_t shm_ring_begin(const struct shm *s, uint32_t slot);
+bool shm_ring_peek_at(struct shm *s, uint32_t slot, uint64_t *pos, enum shm_record_kind *ret_kind,
+		      const char **ret_p, size_t *ret_len, char *buf, size_t cap);
+void shm_ring_take_to(struct shm *s, uint32_t slot, uint64_t pos);
 
 /* Master: directory of routes. Index of the name, made if need be; 0 ("other") when full. */
 uint32_t shm_route_intern(struct shm *s, const char *name, uint32_t generation);
