@@ -43,8 +43,7 @@ static void give_up_masters(struct master *m, enum shm_kind kind)
 	}
 	if (kind == SHM_KEEPER) {
 		for (uint32_t i = 0; i < m->nlisteners; i++)
-			shut(&m->heritage_listener[i].fd);
-		m->nlisteners = 0;
+			shut(&m->heritage_listener[i].fd); /* /status still names them */
 	} else {
 		shut(&m->status.h.fd);
 	}
