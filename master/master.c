@@ -166,7 +166,7 @@ static int settle_in(struct master *m, const struct conf *c)
 	}
 	if (c->s.umask >= 0)
 		umask((mode_t)c->s.umask);
-	master_title_init();
+	master_title_init(&m->in);
 	snprintf(title, sizeof(title), "capricorn: master%s%s%s", c->s.name ? " [" : "",
 		 c->s.name ? c->s.name : "", c->s.name ? "]" : "");
 	master_title_set("capricorn", title);

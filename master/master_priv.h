@@ -174,7 +174,7 @@ int master_resolve_user(struct master *m, const struct conf *c);  /* 0, or -1 af
 int master_drop_privileges(const struct master *m);               /* child; 0 or -1 */
 
 /* ---- title.c ---- */
-void master_title_init(void);
+void master_title_init(struct conf_input *in);
 void master_title_set(const char *comm, const char *title);
 
 /* ---- spawn.c ---- */

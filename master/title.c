@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What ps shows. The kernel reads a process's command line from the memory where the arguments and,
- * behind them, the environment were put at exec; the title is written there. The environment is
- * copied away first. Where that memory lies is asked of the kernel, not guessed from argv.
+ * behind them, the environment were put at exec; the title is written there. Both are copied away
+ * first. Where that memory lies is asked of the kernel, not guessed from argv.
  */
 #include "master/master_priv.h"
 
@@ -33,7 +33,7 @@ static bool find_area(uintptr_t field[4])
 	close(fd);
 	stat[n > 0 ? n : 0] = '\0';
 	p = strrchr(stat, ')');
-	for (; p && at < 47; at++)
+	for (; p && at < 48; at++)
 		p = strchr(p + 1, ' ');
 	for (int i = 0; i < 4; i++) {
 		char *end;
@@ -46,35 +46,40 @@ static bool find_area(uintptr_t field[4])
 	return field[0] != 0 && field[1] > field[0];
 }
 
-static bool copy_environment(void)
+/* A copy that lasts for the rest of the process's life; NULL: no memory. */
+static char **copy_list(char *const *list, size_t n)
 {
-	size_t n = 0;
-	char **copy;
+	char **copy = calloc(n + 1, sizeof(*copy));
 
-	while (environ[n])
-		n++;
-	copy = calloc(n + 1, sizeof(*copy));
-	if (!copy)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		copy[i] = strdup(environ[i]);
+	for (size_t i = 0; copy && i < n; i++) {
+		copy[i] = strdup(list[i]);
 		if (!copy[i]) {
 			while (i > 0)
 				free(copy[--i]);
 			free(copy);
-			return false;
+			copy = NULL;
 		}
 	}
-	environ = copy; /* for the rest of the process's life */
-	return true;
+	return copy;
 }
 
-void master_title_init(void)
+void master_title_init(struct conf_input *in)
 {
 	uintptr_t field[4];
+	char **argv, **env;
+	size_t n = 0;
 
-	if (area.start || !find_area(field) || !copy_environment())
+	if (area.start || !find_area(field))
 		return;
+	while (environ[n])
+		n++;
+	argv = copy_list(in->argv, (size_t)in->argc);
+	env = copy_list(environ, n);
+	if (!argv || !env)
+		return;
+	/* A reload reads both again, after the title has been written over the originals. */
+	in->argv = argv;
+	in->env = environ = env;
 	area.start = (char *)field[0]; /* NOLINT: an address that the kernel has given */
 	area.size = field[1] - field[0];
 	if (field[2] == field[1] && field[3] > field[2])

@@ -46,6 +46,7 @@ static bool body_is_droppable(const struct request *r)
 static bool must_close(const struct request *r)
 {
 	return r->close || r->failed || r->broken_head || r->serve->draining ||
+	       r->serve->keepalive_ns == 0 ||
 	       !r->head.keep_alive || r->conn->eof ||
 	       (r->head.method == HTTP_M_CONNECT && r->status < 300) ||
 	       (!r->body_cb && !body_is_droppable(r));
