@@ -5,7 +5,9 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 bad=0
 found=77
 for fuzzer in tests/fuzz/fuzz_*; do
-	[ -x "$fuzzer" ] && [ -f "$fuzzer" ] || continue
+	if ! [ -f "$fuzzer" ] || ! [ -x "$fuzzer" ]; then
+		continue
+	fi
 	found=0
 	"$fuzzer" "$top/tests/fuzz/corpus/${fuzzer#tests/fuzz/fuzz_}" || bad=1
 done

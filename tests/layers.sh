@@ -15,9 +15,10 @@ complain() {
 rooms=$(sed 's/#.*//; s/[[:space:]].*//; /^$/d' tests/layers.txt)
 for room in $rooms; do
 	[ -d "$room" ] || continue
-	allowed=" base $room $(sed -n "s/^$room[[:space:]]\\{1,\\}//p" tests/layers.txt) "
+	allowed=" base $room $(sed -n "s/^${room}[[:space:]]\\{1,\\}//p" tests/layers.txt) "
 	for file in "$room"/*.[ch] "$room"/*.def; do
 		[ -e "$file" ] || continue
+		# shellcheck disable=SC2013 # names without blanks
 		for inc in $(sed -n 's/^#[[:space:]]*include[[:space:]]*"\([^"]*\)".*/\1/p' "$file"); do
 			case $inc in
 			../* | ./* | /*) complain "$file: \"$inc\" is not named from the top" ;;
