@@ -626,7 +626,7 @@ void serve_drain(struct serve *s, uint32_t linger_ms, void (*done)(struct serve 
 		if (linger_ms == 0)
 			conn_die(c);
 		else
-			conn_settle(c); /* the timer */
+			timer_arm(s->loop, &c->timer, conn_due(c)); /* not moved: the list is being walked */
 	}
 }
 
