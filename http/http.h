@@ -62,7 +62,7 @@ struct http_request {
 	enum http_method method;
 	enum http_form form;
 	uint8_t minor;               /* HTTP/1.minor: 0 or 1 (a higher minor counts as 1) */
-	bool keep_alive;             /* the connection may go on after this exchange (RFC 9112, 9.3) */
+	bool keep_alive;             /* the connection may go on afterwards (RFC 9112, 9.3) */
 	bool chunked;                /* the body is chunked */
 	bool expect_continue;        /* Expect: 100-continue, and HTTP/1.1 */
 	bool upgrade;                /* an Upgrade field that Connection names */

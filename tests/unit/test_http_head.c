@@ -98,7 +98,8 @@ static void assert_slice(struct slice s, const char *want)
 
 static void test_plain(void **state)
 {
-	const char *raw = "GET /p/q?x=1?y HTTP/1.1\r\nHost: a:80\r\nAccept:\t */* \t\r\nE:\r\n\r\nrest";
+	const char *raw = "GET /p/q?x=1?y HTTP/1.1\r\nHost: a:80\r\nAccept:\t */* \t\r\nE:\r\n"
+			  "\r\nrest";
 
 	(void)state;
 	expect(&large, raw, HTTP_OK);
@@ -125,7 +126,8 @@ static void test_plain(void **state)
 
 static void test_prefixes_want_more(void **state)
 {
-	const char *raw = "\r\n\r\nPOST http://a/b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
+	const char *raw = "\r\n\r\nPOST http://a/b HTTP/1.1\r\nHost: a\r\n"
+			  "Content-Length: 3\r\n\r\n";
 	size_t len = strlen(raw);
 
 	(void)state;
@@ -258,8 +260,8 @@ static void test_upgrade_and_expect(void **state)
 	assert_false(req.upgrade);
 	assert_int_equal(whole(&large, GET HOST "Connection: Upgrade\r\n\r\n"), HTTP_OK);
 	assert_false(req.upgrade);
-	assert_int_equal(whole(&large, "GET / HTTP/1.0\r\nUpgrade: a\r\nConnection: Upgrade\r\n\r\n"),
-			 HTTP_OK);
+	assert_int_equal(whole(&large, "GET / HTTP/1.0\r\nUpgrade: a\r\n"
+			       "Connection: Upgrade\r\n\r\n"), HTTP_OK);
 	assert_false(req.upgrade);
 	assert_int_equal(whole(&large, GET HOST "Expect: 100-Continue\r\n\r\n"), HTTP_OK);
 	assert_true(req.expect_continue);
@@ -307,14 +309,15 @@ static void test_every_byte(void **state)
 	(void)state;
 	for (int c = 0; c < 256; c++) {
 		/* long enough for the wide steps and for the bytes behind them */
-		int n = snprintf(raw, sizeof(raw), GET HOST "A: 0123456789%c0123456789abc\r\n\r\n", 'x');
+		int n = snprintf(raw, sizeof(raw), GET HOST "A: 0123456789%c0123456789abc\r\n\r\n",
+				 'x');
 		char *at = strchr(raw, 'x');
 		bool ok = c == '\t' || (c >= ' ' && c != 0x7f);
 
 		*at = (char)c;
 		expect_bytes(&large, raw, (size_t)n, ok ? HTTP_OK : c == '\n' || c == '\r'
 			     ? HTTP_E_BAD_LINE_END : HTTP_E_BAD_FIELD);
-		n = snprintf(raw, sizeof(raw), "GET /0123456789%c012345 HTTP/1.1\r\nHost: a\r\n\r\n",
+		n = snprintf(raw, sizeof(raw), "GET /0123456789%c012345 HTTP/1.1\r\n" HOST "\r\n",
 			     'x');
 		at = strchr(raw, 'x');
 		*at = (char)c;
