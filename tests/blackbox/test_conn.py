@@ -15,13 +15,9 @@ HELLO = b"Hello, World!"
 
 
 def memory_of(pid):
-    """Private memory in bytes."""
-    total = 0
+    """Memory of its own in bytes; what it has looked at in the segment does not count."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
-        for line in f:
-            if line.startswith(("Private_Clean", "Private_Dirty")):
-                total += int(line.split()[1]) * 1024
-    return total
+        return sum(int(ln.split()[1]) * 1024 for ln in f if ln.startswith("Pss_Anon"))
 
 
 def totals(server, name):
@@ -279,7 +275,6 @@ def test_a_head_that_does_not_come_is_408(serve):
         assert c.is_closed()
     with s.connect() as c:          # who never says a word is told nothing
         assert c.is_closed()
-    wait_until(lambda: totals(s, "capricorn_timeouts_total") == 0 or True)
 
 
 def test_dripping_a_head_does_not_extend_its_time(serve):
@@ -288,7 +283,7 @@ def test_dripping_a_head_does_not_extend_its_time(serve):
         t0 = time.monotonic()
         try:
             while time.monotonic() - t0 < 5 * PATIENCE:
-                c.send(b"GET / HTTP/1.1\r\nX: 1\r\n"[:1] if time.monotonic() == t0 else b"G")
+                c.send(b"G")
                 time.sleep(0.05)
         except OSError:
             pass
@@ -324,10 +319,11 @@ def test_a_reader_that_does_not_read_is_cut(serve):
 
 def test_idle_connections_make_room(serve):
     s = serve("builtin:hello", workers=1, env={"WORKER_CONNECTIONS": "20"})
-    idle = [s.connect() for _ in range(20)]
+    idle = []
     try:
-        for c in idle:
-            assert c.get("/").status == 200
+        for _ in range(20):
+            idle.append(s.connect())
+            assert idle[-1].get("/").status == 200
         for _ in range(10):
             with s.connect() as c:
                 assert c.get("/").status == 200
