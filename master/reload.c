@@ -151,6 +151,7 @@ static void promote(struct master *m)
 		master_logs_use(m, m->cur.conf);
 	}
 	log_info("Generation %u is ready; generation %u drains", m->cur.number, old);
+	shm_event_add(&m->shm, "reload", "all new workers are ready");
 	for (uint32_t i = 0; i < m->nslots; i++)
 		if (m->child[i].state != CHILD_NONE && m->child[i].generation == old)
 			master_leave(m, &m->child[i], REASON_RELOAD, SHM_CMD_DRAIN);
