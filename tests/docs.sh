@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Documents that the program writes from its tables: docs.sh PROGRAM checks that those in the tree
-# are what it writes today, docs.sh --write PROGRAM writes them.
+# Documents that the program writes from its tables: docs.sh [PROGRAM] checks that those in the tree
+# are what it writes today, docs.sh --write [PROGRAM] writes them.
 set -eu
 write=no
-[ "$1" != --write ] || { write=yes; shift; }
-program=$(realpath "$1")
+[ "${1-}" != --write ] || { write=yes; shift; }
+program=$(realpath "${1:-./capricorn}")
 cd "$(dirname "$0")/.."
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
