@@ -214,6 +214,7 @@ struct shm {
 	char name[256];          /* "/capricorn-0-127.0.0.1:8000" */
 	int lock_fd;             /* master: bears the OFD lock, never mapped; -1 in children */
 	bool *claimed;           /* master: slots in use, whatever the segment says; slots entries */
+	uint32_t exits_written, events_written; /* master: what it makes the counts in inst from */
 	struct shm_header *head; /* written at creation, mapped read-only from then on */
 	struct shm_instance *inst;
 	struct shm_slot *slots;

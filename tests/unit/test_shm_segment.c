@@ -33,7 +33,7 @@ static bool exists(void)
 static int setup(void **state)
 {
 	(void)state;
-	snprintf(name, sizeof(name), "/capricorn-test-%d", (int)getpid());
+	snprintf(name, sizeof(name), "/capricorn-test-shm-%d", (int)getpid());
 	snprintf(path, sizeof(path), "/dev/shm%s", name);
 	(void)unlink(path);
 	return 0;

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The proof by single steps: a child runs one operation on a shared segment, stopped after each
+ * instruction. Whenever that has changed the segment, a copy is taken as if the child had been
+ * killed there; on the copy the rules are checked, recovery is run, and the rules are checked again.
+ */
+#include "tests/unit/shm_help.h"
+
+
+#define STEPS_MAX 3000000
+
+typedef void operation_f(struct shm *s);
+typedef void rule_f(struct shm *copy, const struct shm *before);
+
+static struct shm as_copy(const struct shm *s, char *bytes, bool *claimed)
+{
+	struct shm c = *s;
+
+	memcpy(bytes, s->base, s->size);
+	memcpy(claimed, s->claimed, s->geo.slots);
+	c.base = bytes;
+	c.claimed = claimed;
+	shm_place(&c);
+	return c;
+}
+
+/* Runs `op` step by step; returns how many different states were seen, 0 if it cannot be traced. */
+static unsigned each_step(struct shm *s, operation_f *op, rule_f *rule)
+{
+	char *before = malloc(s->size), *last = malloc(s->size), *bytes = malloc(s->size);
+	bool claimed[8], claimed_before[8];
+	unsigned states = 0, steps = 0;
+	struct shm was;
+	int status;
+	pid_t pid;
+
+	assert_true(before && last && bytes && s->geo.slots <= 8);
+	was = as_copy(s, before, claimed_before);
+	memcpy(last, s->base, s->size);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
+			_exit(77);
+		raise(SIGSTOP);
+		op(s);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	while (WIFSTOPPED(status) && steps++ < STEPS_MAX) {
+		if (memcmp(last, s->base, s->size) != 0) {
+			struct shm copy = as_copy(s, bytes, claimed);
+
+			memcpy(last, s->base, s->size);
+			states++;
+			rule(&copy, &was);
+		}
+		assert_int_equal(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+	}
+	assert_true(WIFEXITED(status));
+	free(before);
+	free(last);
+	free(bytes);
+	return WEXITSTATUS(status) == 77 ? 0 : states;
+}
+
+static void need_states(unsigned got, unsigned want)
+{
+	if (got == 0) {
+		print_message("no tracing of children here: not tested\n");
+		skip();
+	}
+	assert_true(got >= want);
+}
+
+/* What slot 1 looks like when it has been recovered, however far its owner or the master came. */
+static void check_recovered(struct shm *c, const struct shm *before)
+{
+	struct shm_slot *slot = shm_slot(c, 1);
+	struct shm_row_view v;
+	char *once;
+
+	shm_slot_recover(c, 1);
+	once = malloc(c->size);
+	assert_non_null(once);
+	memcpy(once, c->base, c->size);
+	shm_slot_recover(c, 1);
+	assert_memory_equal(once, c->base, c->size);
+	free(once);
+	for (uint32_t r = 0; r < c->geo.rows; r++)
+		assert_false(shm_row_read(shm_row(c, 1, r), &v));
+	assert_int_equal(shm_get(&slot->kind), SHM_FREE);
+	assert_int_equal(shm_get(&slot->connections), 0);
+	assert_int_equal(shm_get(&slot->in_flight), 0);
+	assert_int_equal(shm_get(&slot->current_row), 0);
+	assert_int_equal(shm_get(&slot->listening), 0);
+	assert_true(shm_get(&slot->c.requests) >= shm_get(&before->slots[1].c.requests));
+}
+
+static void prepare(struct shm *s)
+{
+	fake_init(s, &small_geo);
+	assert_int_equal(shm_slot_claim(s, SHM_WORKER, 1, 1), 1);
+	shm_set(&s->slots[1].connections, 3);
+	shm_set(&s->slots[1].in_flight, 2);
+	shm_set(&s->slots[1].current_row, 1);
+	shm_set(&s->slots[1].listening, 1);
+	shm_set(&s->slots[1].pid, 99);
+	shm_set(&s->slots[1].requests_life, 7);
+	shm_set(&s->slots[1].heartbeat_ns, 7);
+	shm_add(&s->slots[1].c.requests, 7);
+	for (uint32_t r = 0; r < 3; r++)
+		shm_row_begin(shm_row(s, 1, r), SLICE("first-id"), SLICE("GET"), SLICE("/first"),
+			      "10.0.0.1", 1);
+	assert_true(shm_ring_put(s, 1, SHM_REC_ERROR_LOG, "first", 5));
+}
+
+static void op_recover(struct shm *s)
+{
+	shm_slot_recover(s, 1);
+}
+
+/* Until the slot is free it is somebody's; when it is free, all has been done. */
+static void rule_recover(struct shm *c, const struct shm *before)
+{
+	struct shm_row_view v;
+
+	if (shm_get(&c->slots[1].kind) == SHM_FREE) {
+		for (uint32_t r = 0; r < c->geo.rows; r++)
+			assert_false(shm_row_read(shm_row(c, 1, r), &v));
+		assert_int_equal(shm_get(&c->slots[1].connections), 0);
+		assert_int_equal(shm_get(&c->slots[1].in_flight), 0);
+	}
+	check_recovered(c, before);
+}
+
+static void test_recover(void **state)
+{
+	struct shm s;
+	unsigned n;
+
+	(void)state;
+	prepare(&s);
+	n = each_step(&s, op_recover, rule_recover);
+	fake_fini(&s);
+	need_states(n, 8);
+}
+
+static void op_claim(struct shm *s)
+{
+	(void)shm_slot_claim(s, SHM_WORKER, 5, 50);
+}
+
+/* Who sees the kind sees a slot that has nothing of its last owner in it. */
+static void rule_claim(struct shm *c, const struct shm *before)
+{
+	struct shm_slot *slot = shm_slot(c, 1);
+
+	if (shm_get(&slot->kind) != SHM_FREE) {
+		assert_int_equal(shm_get(&slot->generation), 5);
+		assert_int_equal(shm_get(&slot->born_ns), 50);
+		assert_int_equal(shm_get(&slot->incarnation), 2);
+		assert_int_equal(shm_get(&slot->requests_life), 0);
+		assert_int_equal(shm_get(&slot->heartbeat_ns), 0);
+	}
+	check_recovered(c, before);
+}
+
+static void test_claim(void **state)
+{
+	struct shm s;
+	unsigned n;
+
+	(void)state;
+	prepare(&s);
+	shm_slot_recover(&s, 1);
+	n = each_step(&s, op_claim, rule_claim);
+	fake_fini(&s);
+	need_states(n, 5);
+}
+
+static void op_row(struct shm *s)
+{
+	shm_row_end(shm_row(s, 1, 0));
+	shm_row_begin(shm_row(s, 1, 0), SLICE("second-longer-id"), SLICE("DELETE"),
+		      SLICE("/second/path"), "fe80::1", 2);
+	shm_row_state(shm_row(s, 1, 0), SHM_ROW_WRITING);
+	shm_row_end(shm_row(s, 1, 0));
+}
+
+/* A row is the first request, or the second one, or nothing. */
+static void rule_row(struct shm *c, const struct shm *before)
+{
+	struct shm_row_view v;
+
+	if (shm_row_read(shm_row(c, 1, 0), &v)) {
+		bool first = v.since_ns == 1;
+
+		assert_string_equal(v.id, first ? "first-id" : "second-longer-id");
+		assert_string_equal(v.method, first ? "GET" : "DELETE");
+		assert_string_equal(v.path, first ? "/first" : "/second/path");
+		assert_string_equal(v.client, first ? "10.0.0.1" : "fe80::1");
+	}
+	check_recovered(c, before);
+}
+
+static void test_row(void **state)
+{
+	struct shm s;
+	unsigned n;
+
+	(void)state;
+	prepare(&s);
+	n = each_step(&s, op_row, rule_row);
+	fake_fini(&s);
+	need_states(n, 8);
+}
+
+/* Several records, long enough to go around the ring of 512 bytes. */
+static void op_ring(struct shm *s)
+{
+	char text[150];
+
+	for (int i = 0; i < 3; i++) {
+		memset(text, 'a' + i, sizeof(text));
+		(void)shm_ring_put(s, 1, SHM_REC_ACCESS_LOG, text, sizeof(text));
+	}
+}
+
+/* The first record, then some of the others, whole and in order; the next owner's put works. */
+static void rule_ring(struct shm *c, const struct shm *before)
+{
+	enum shm_record_kind kind;
+	const char *p;
+	size_t len;
+	char buf[512];
+	int n = 0;
+
+	check_recovered(c, before); /* keeps the ring */
+	while (shm_ring_peek(c, 1, &kind, &p, &len, buf, sizeof(buf))) {
+		if (n == 0) {
+			assert_int_equal(len, 5);
+			assert_memory_equal(p, "first", 5);
+		} else {
+			assert_int_equal(len, 150);
+			for (size_t i = 0; i < len; i++)
+				assert_int_equal(p[i], 'a' + n - 1);
+		}
+		shm_ring_take(c, 1);
+		n++;
+	}
+	assert_in_range(n, 1, 4);
+	assert_int_equal(shm_get(&c->rings[1].damaged), 0);
+	assert_true(shm_ring_put(c, 1, SHM_REC_ERROR_LOG, "next", 4));
+	assert_true(shm_ring_peek(c, 1, &kind, &p, &len, buf, sizeof(buf)));
+	assert_memory_equal(p, "next", 4);
+}
+
+static void test_ring(void **state)
+{
+	struct shm s;
+	unsigned n;
+
+	(void)state;
+	prepare(&s);
+	n = each_step(&s, op_ring, rule_ring);
+	fake_fini(&s);
+	need_states(n, 6);
+}
+
+static void op_series(struct shm *s)
+{
+	for (uint32_t code = 200; code < 205; code++)
+		shm_series_add(s, 1, 1, 1, code, 2);
+	shm_series_add(s, 1, 1, 1, 200, 1);
+}
+
+/* Counts only go up, and each one that can be seen has its key. */
+static void rule_series(struct shm *c, const struct shm *before)
+{
+	struct shm_series_view v;
+	uint64_t raw = 0, seen = 0;
+
+	for (uint32_t i = 0; i < c->geo.series; i++) {
+		raw += shm_get(&c->series[c->geo.series + i].count);
+		if (shm_series_read(c, 1, i, &v)) {
+			seen += v.count;
+			assert_int_equal(v.route, 1);
+			assert_in_range(v.code, 200, 204);
+		}
+	}
+	assert_int_equal(raw, seen);
+	check_recovered(c, before);
+}
+
+static void test_series(void **state)
+{
+	struct shm s;
+	unsigned n;
+
+	(void)state;
+	prepare(&s);
+	n = each_step(&s, op_series, rule_series);
+	fake_fini(&s);
+	need_states(n, 11);
+}
+
+static void op_history(struct shm *s)
+{
+	struct shm_exit x = {.pid = 2, .reason = "killed", .path = "/second"};
+
+	shm_exit_add(s, &x);
+	(void)shm_route_intern(s, "/second", 2);
+}
+
+static void rule_history(struct shm *c, const struct shm *before)
+{
+	struct shm_exit e;
+	char name[SHM_ROUTE_NAME_MAX];
+
+	(void)before;
+	for (uint32_t i = 0; i < 6; i++) {
+		if (!shm_exit_read(c, i, &e))
+			continue;
+		assert_true(e.pid == 1 || e.pid == 2);
+		assert_string_equal(e.path, e.pid == 1 ? "/first" : "/second");
+		assert_string_equal(e.reason, e.pid == 1 ? "stop" : "killed");
+	}
+	if (shm_route_name(c, 1, name))
+		assert_string_equal(name, "/second");
+}
+
+static void test_history(void **state)
+{
+	struct shm_exit x = {.pid = 1, .reason = "stop", .path = "/first"};
+	struct shm s;
+	unsigned n;
+
+	(void)state;
+	prepare(&s);
+	for (int i = 0; i < 5; i++)
+		shm_exit_add(&s, &x);
+	n = each_step(&s, op_history, rule_history);
+	fake_fini(&s);
+	need_states(n, 6);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_recover), cmocka_unit_test(test_claim),
+		cmocka_unit_test(test_row),	cmocka_unit_test(test_ring),
+		cmocka_unit_test(test_series),	cmocka_unit_test(test_history),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
