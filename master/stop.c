@@ -16,9 +16,16 @@ void master_stop(struct master *m, enum stop_kind kind)
 	m->reload_again = false;
 	/* The workers empty the accept queue before they close theirs; the last close ends it. */
 	master_listen_close(m);
-	for (uint32_t i = 0; i < m->nslots; i++)
-		if (child_is_worker(&m->child[i]))
-			master_leave(m, &m->child[i], REASON_STOP, command);
+	for (uint32_t i = 0; i < m->nslots; i++) {
+		struct child *c = &m->child[i];
+
+		if (!child_is_worker(c))
+			continue;
+		if (kind == STOP_QUICK && c->state == CHILD_BOOTING)
+			master_doom(m, c, REASON_STOP, SIGKILL); /* serves nobody, hears nothing */
+		else
+			master_leave(m, c, REASON_STOP, command);
+	}
 	master_tick_soon(m);
 }
 

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 static struct {
-	char *start;
+	char *start;       /* NULL: not known, no title */
 	size_t size;       /* arguments and environment */
 } area;
 
@@ -46,18 +46,27 @@ static bool find_area(uintptr_t field[4])
 	return field[0] != 0 && field[1] > field[0];
 }
 
-/* A copy that lasts for the rest of the process's life; NULL: no memory. */
-static char **copy_list(char *const *list, size_t n)
+static void free_list(char **list)
 {
-	char **copy = calloc(n + 1, sizeof(*copy));
+	for (size_t i = 0; list && list[i]; i++)
+		free(list[i]);
+	free(list);
+}
 
+/* A copy that lasts for the rest of the process's life; NULL: no memory. */
+static char **copy_list(char *const *list)
+{
+	size_t n = 0;
+	char **copy;
+
+	while (list[n])
+		n++;
+	copy = calloc(n + 1, sizeof(*copy));
 	for (size_t i = 0; copy && i < n; i++) {
 		copy[i] = strdup(list[i]);
 		if (!copy[i]) {
-			while (i > 0)
-				free(copy[--i]);
-			free(copy);
-			copy = NULL;
+			free_list(copy);
+			return NULL;
 		}
 	}
 	return copy;
@@ -65,21 +74,26 @@ static char **copy_list(char *const *list, size_t n)
 
 void master_title_init(struct conf_input *in)
 {
+	bool same = in->env == environ;
+	char **argv, **env, **own;
 	uintptr_t field[4];
-	char **argv, **env;
-	size_t n = 0;
 
 	if (area.start || !find_area(field))
 		return;
-	while (environ[n])
-		n++;
-	argv = copy_list(in->argv, (size_t)in->argc);
-	env = copy_list(environ, n);
-	if (!argv || !env)
+	argv = copy_list(in->argv);
+	env = copy_list(in->env);
+	own = same ? env : copy_list(environ);
+	if (!argv || !env || !own) {
+		free_list(argv);
+		free_list(env);
+		if (!same)
+			free_list(own);
 		return;
+	}
 	/* A reload reads both again, after the title has been written over the originals. */
 	in->argv = argv;
-	in->env = environ = env;
+	in->env = env;
+	environ = own;
 	area.start = (char *)field[0]; /* NOLINT: an address that the kernel has given */
 	area.size = field[1] - field[0];
 	if (field[2] == field[1] && field[3] > field[2])
