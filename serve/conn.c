@@ -5,6 +5,8 @@
  * conn_settle(), which decides what the connection waits for: list, interest, timer, buffers.
  */
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,7 +14,8 @@
 #include "base/log.h"
 #include "serve/serve_priv.h"
 
-#define SHED_SCAN 16 /* bodies and writers looked at for a slow one, when room is needed */
+#define SHED_SCAN 64 /* connections looked at for one that may go, when room is needed */
+#define SPARED_NS NS_PER_S
 
 static void conn_settle(struct conn *c);
 static void conn_leave(struct conn *c);
@@ -60,9 +63,9 @@ static void list_move(struct conn *c, enum conn_list list)
 	list_remove(c);
 	list_append(c, list);
 	c->sent = 0;
-	c->list_ns = loop_now(c->serve->loop);
+	c->mark_ns = 0;
 	if (list == CL_WRITE)
-		c->progress_ns = c->list_ns;
+		c->progress_ns = loop_now(c->serve->loop);
 }
 
 /* ---- buffers ---- */
@@ -283,7 +286,7 @@ static enum conn_list right_list(const struct conn *c)
 		return CL_WRITE;
 	if (c->req)
 		return request_wants_input(c->req) ? CL_BODY : CL_BUSY;
-	return c->in ? CL_HEAD : CL_IDLE;
+	return c->in || c->fresh ? CL_HEAD : CL_IDLE;
 }
 
 static uint64_t after(uint64_t since, uint64_t ns)
@@ -320,10 +323,11 @@ static uint64_t conn_due(const struct conn *c)
 
 	switch ((enum conn_list)c->list) {
 	case CL_IDLE:
-		due = after(c->since_ns, c->fresh ? s->header_ns : s->keepalive_ns);
+		due = after(c->since_ns, s->keepalive_ns);
 		return s->draining ? least(due, s->drain_due_ns) : due;
 	case CL_HEAD:
-		return least(after(c->since_ns, s->header_ns), after(c->since_ns, s->request_ns));
+		due = least(after(c->since_ns, s->header_ns), after(c->since_ns, s->request_ns));
+		return s->draining && !c->in ? least(due, s->drain_due_ns) : due;
 	case CL_LINGER:
 		return c->progress_ns + LINGER_NS;
 	case CL_WRITE:
@@ -490,12 +494,15 @@ static void on_timer(struct loop *l, struct timer *t)
 	c->processing = true;
 	switch ((enum conn_list)c->list) {
 	case CL_IDLE:
-		shm_add(c->fresh ? &k->timeouts_header : &k->timeouts_keepalive, 1);
+		shm_add(&k->timeouts_keepalive, 1);
 		c->dead = true;
 		break;
 	case CL_HEAD:
 		shm_add(&k->timeouts_header, 1);
-		request_refuse(c, HTTP_E_HEAD_TIMEOUT);
+		if (c->in)
+			request_refuse(c, HTTP_E_HEAD_TIMEOUT);
+		else
+			c->dead = true; /* it never said a word */
 		break;
 	case CL_LINGER:
 		c->dead = true;
@@ -539,7 +546,7 @@ void serve_accepted(struct serve *s, int fd, const struct net_addr *peer)
 		.since_ns = loop_now(s->loop), .peer = *peer, .fresh = true,
 	};
 	net_addr_format(peer, c->peer_text);
-	list_append(c, CL_IDLE);
+	list_append(c, CL_HEAD);
 	s->nconns++;
 	shm_add(&s->slot->c.accepted, 1);
 	shm_set(&s->slot->connections, s->nconns);
@@ -554,13 +561,33 @@ uint32_t serve_connections(const struct serve *s)
 	return s->nconns;
 }
 
-/* A transfer that had a second and still is below MIN_BODY_RATE. */
-static bool is_slow(const struct conn *c, uint64_t now)
+/* Bytes that the client has sent of its body, or has taken of its answer. What merely waits in the
+ * kernel's buffer has not been taken: it may be megabytes that nobody reads. */
+static int64_t transferred(const struct conn *c)
 {
-	uint64_t bytes = c->list == CL_BODY ? c->req->body_bytes : c->sent;
-	double s = (double)(now - c->list_ns) / 1e9;
+	int queued = 0;
 
-	return s > 1 && (double)bytes < s * (double)c->serve->min_body_rate;
+	if (c->list == CL_BODY)
+		return (int64_t)c->req->body_bytes;
+	(void)ioctl(c->watch.fd, SIOCOUTQ, &queued);
+	return (int64_t)c->sent - queued;
+}
+
+/* Has it moved slower than MIN_BODY_RATE since it was looked at before, at least a second ago? */
+static bool is_slow(struct conn *c, uint64_t now)
+{
+	int64_t bytes;
+	double s = (double)(now - c->mark_ns) / 1e9;
+	bool slow;
+
+	if (c->mark_ns != 0 && s < 1)
+		return false;
+	bytes = transferred(c);
+	slow = c->mark_ns != 0 &&
+	       (double)(bytes - c->mark_bytes) < s * (double)c->serve->min_body_rate;
+	c->mark_ns = now;
+	c->mark_bytes = bytes;
+	return slow;
 }
 
 /* The longest idle connection whose next request is not just arriving: what has been sent to us
@@ -579,12 +606,24 @@ static struct conn *find_idle(struct serve *s)
 static struct conn *find_slow(struct serve *s, enum conn_list list)
 {
 	uint64_t now = loop_now(s->loop);
-	struct conn *c = s->list[list].first;
+	struct conn *c = s->list[list].first, *next;
 
-	for (int i = 0; c && i < SHED_SCAN; i++, c = c->next)
+	for (int i = 0; c && i < SHED_SCAN; i++, c = next) {
+		next = c->next;
 		if (is_slow(c, now))
 			return c;
+		list_remove(c); /* the next look is at others */
+		list_append(c, list);
+	}
 	return NULL;
+}
+
+/* A head that had its second: a client that has just come is not the one to go. */
+static struct conn *find_head(struct serve *s)
+{
+	struct conn *c = s->list[CL_HEAD].first;
+
+	return c && loop_now(s->loop) - c->since_ns > SPARED_NS ? c : NULL;
 }
 
 bool serve_make_room(struct serve *s)
@@ -599,7 +638,7 @@ bool serve_make_room(struct serve *s)
 	} else if ((c = find_idle(s))) {
 		shm_add(&k->shed_idle, 1);
 		conn_die(c);
-	} else if ((c = s->list[CL_HEAD].first)) {
+	} else if ((c = find_head(s))) {
 		shm_add(&k->shed_head, 1);
 		conn_die(c);
 	} else if ((c = find_slow(s, CL_BODY))) {
@@ -612,22 +651,31 @@ bool serve_make_room(struct serve *s)
 	return s->nconns < s->max;
 }
 
-void serve_drain(struct serve *s, uint32_t linger_ms, void (*done)(struct serve *s, void *arg),
-		 void *arg)
+/* Connections that nothing is owed: idle, or without a byte of their first request. */
+static void drain_list(struct serve *s, enum conn_list list, bool at_once)
 {
 	struct conn *c, *next;
 
+	for (c = s->list[list].first; c; c = next) {
+		next = c->next;
+		if (c->in)
+			continue;
+		if (at_once)
+			conn_die(c);
+		else
+			timer_arm(s->loop, &c->timer, conn_due(c)); /* stays where it is in the list */
+	}
+}
+
+void serve_drain(struct serve *s, uint32_t linger_ms, void (*done)(struct serve *s, void *arg),
+		 void *arg)
+{
 	s->draining = true;
 	s->drain_due_ns = loop_now(s->loop) + linger_ms * NS_PER_MS;
 	s->done = done;
 	s->done_arg = arg;
-	for (c = s->list[CL_IDLE].first; c; c = next) {
-		next = c->next;
-		if (linger_ms == 0)
-			conn_die(c);
-		else
-			timer_arm(s->loop, &c->timer, conn_due(c)); /* not moved: the list is being walked */
-	}
+	drain_list(s, CL_IDLE, linger_ms == 0);
+	drain_list(s, CL_HEAD, linger_ms == 0);
 }
 
 void serve_end_turn(struct serve *s)

@@ -33,7 +33,8 @@ struct buf {
 	char data[];
 };
 
-/* Each connection is on exactly one list, oldest first: who goes when room is needed. */
+/* Each connection is on exactly one list, oldest first: who goes when room is needed. One that has
+ * not had a request yet is on CL_HEAD, with or without a byte of it. */
 enum conn_list { CL_IDLE, CL_HEAD, CL_BODY, CL_BUSY, CL_WRITE, CL_LINGER, CL_COUNT };
 
 struct conn {
@@ -45,11 +46,12 @@ struct conn {
 	struct request *req;       /* the one request that runs; NULL = none */
 	uint64_t since_ns;         /* first byte of the head being read, or begin of the idle time */
 	uint64_t progress_ns;      /* last time the client took bytes, or begin of the linger */
-	uint64_t list_ns;          /* when it came onto its list */
-	uint64_t sent;             /* bytes, since then */
+	uint64_t sent;             /* bytes, since it came onto its list */
+	uint64_t mark_ns;          /* when its pace was looked at last; 0 = not yet */
+	int64_t mark_bytes;
 	struct net_addr peer;
 	uint8_t list;              /* enum conn_list */
-	bool fresh;                /* no request yet: HEADER_TIMEOUT, not KEEPALIVE_TIMEOUT */
+	bool fresh;                /* no request yet */
 	bool eof;                  /* all input has been read, and the client sends no more */
 	bool peer_done;            /* told so while the input was not being read */
 	bool closing;              /* no further request; close when the output is empty */
