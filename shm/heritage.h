@@ -18,8 +18,8 @@ struct conf; /* conf/conf.h */
 
 struct heritage_listener {
 	int fd;                  /* listening, non-blocking, close-on-exec */
-	struct net_addr addr;    /* with the port that was really bound; NET_UNIX for unix sockets */
-	const char *url;         /* "http://127.0.0.1:8000", "unix:/run/x.sock": for logs and /status */
+	struct net_addr addr;    /* with the port really bound; NET_UNIX for unix sockets */
+	const char *url;         /* "http://127.0.0.1:8000", "unix:/run/x": for logs, /status */
 };
 
 struct heritage {
@@ -32,15 +32,15 @@ struct heritage {
 	const struct heritage_listener *listeners;
 	struct heritage_listener status_listener; /* STATUS_BIND: the keeper's; fd -1 = none */
 
-	int lifeline_fd;             /* read end of a pipe whose write end only the master has: EOF = it died */
-	const int *slot_efd;         /* one eventfd per slot: written to make its owner look at its words */
-	int master_efd;              /* written to make the master look at the slots (ready, why, phase) */
-	int control_fd;              /* child's end of the slot's SOCK_SEQPACKET pair: descriptors (log files) */
+	int lifeline_fd;             /* read end of a pipe that the master holds: EOF = it died */
+	const int *slot_efd;         /* an eventfd per slot: makes its owner look at its words */
+	int master_efd;              /* makes the master look at the slots (ready, why, phase) */
+	int control_fd;              /* child's end of a SOCK_SEQPACKET pair: log files */
 	struct log_file *error_log;  /* used by master and keeper; workers log into their ring */
 	struct log_file *access_log; /* keeper; fd -1 = off */
 };
 
-/* Makes the owner of a slot look at its words. A hint: a full eventfd is as good as a written one. */
+/* Makes the owner of a slot look at its words. A hint: a full eventfd is as good as another. */
 static inline void heritage_poke_fd(int efd)
 {
 	uint64_t one = 1;
@@ -63,7 +63,7 @@ enum heritage_message {
 /* Exit codes of children that the master understands. */
 enum heritage_exit {
 	HERITAGE_EXIT_OK = 0,         /* left as asked */
-	HERITAGE_EXIT_BOOT = 3,       /* cannot boot; the reason is in the slot's note and the log */
+	HERITAGE_EXIT_BOOT = 3,       /* cannot boot; why is in the slot's note and log */
 	HERITAGE_EXIT_APP = 4,        /* the app cannot be loaded */
 	HERITAGE_EXIT_ORPHAN = 5      /* the master has died; finished what was begun */
 };

@@ -5,8 +5,8 @@
  * A record lies in a cell: one word that says which record it is (2 * (number + 1), odd while it is
  * being written), then the words of the record. The number lets a reader know that it got the one
  * that it asked for and not the one that has just replaced it. See row.c for why this needs no
- * fence. The master counts privately, so what it writes can be found whatever was scribbled over the
- * counts before. Nothing here waits: a reader that comes in the middle goes without that record.
+ * fence. The master counts privately, so what it writes can be found whatever was scribbled over
+ * the counts before. Nothing here waits: who comes in the middle goes without that record.
  */
 #include "shm/shm_priv.h"
 

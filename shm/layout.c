@@ -51,13 +51,19 @@ void shm_geometry_for(struct shm_geometry *g, uint32_t workers_max, uint32_t con
 		g->rows = 1;
 }
 
+static bool in_range(uint32_t n, uint32_t min, uint32_t max)
+{
+	return n >= min && n <= max;
+}
+
 static bool geometry_ok(const struct shm_geometry *g)
 {
-	return g->slots >= 1 && g->slots <= SLOTS_LIMIT && g->rows >= 1 && g->rows <= COUNT_LIMIT &&
-	       g->routes >= 1 && g->routes <= ROUTES_LIMIT && g->series > SHM_SERIES_SPARE &&
-	       g->series <= COUNT_LIMIT && g->ring_bytes >= SHM_LINE && g->ring_bytes <= RING_LIMIT &&
-	       (g->ring_bytes & (g->ring_bytes - 1)) == 0 && g->exits >= 1 &&
-	       g->exits <= COUNT_LIMIT && g->events >= 1 && g->events <= COUNT_LIMIT;
+	return in_range(g->slots, 1, SLOTS_LIMIT) && in_range(g->rows, 1, COUNT_LIMIT) &&
+	       in_range(g->routes, 1, ROUTES_LIMIT) &&
+	       in_range(g->series, SHM_SERIES_SPARE + 1, COUNT_LIMIT) &&
+	       in_range(g->ring_bytes, SHM_LINE, RING_LIMIT) &&
+	       (g->ring_bytes & (g->ring_bytes - 1)) == 0 && in_range(g->exits, 1, COUNT_LIMIT) &&
+	       in_range(g->events, 1, COUNT_LIMIT);
 }
 
 static uint64_t page_up(uint64_t n)
@@ -93,10 +99,14 @@ size_t shm_layout(const struct shm_geometry *g, struct shm_section sec[SHM_SEC_C
 
 		if (want[i].count > UINT32_MAX)
 			return 0;
-		/* Whole pages: what different processes write shares no line, nor a pair of lines. */
+		/* Whole pages: what different processes write shares no line, nor two lines. */
 		sec[i] = (struct shm_section){
-			.id = i, .version = kinds[i].version, .offset = at, .size = size,
-			.elem_size = (uint32_t)want[i].elem_size, .elem_count = (uint32_t)want[i].count,
+			.id = i,
+			.version = kinds[i].version,
+			.offset = at,
+			.size = size,
+			.elem_size = (uint32_t)want[i].elem_size,
+			.elem_count = (uint32_t)want[i].count,
 		};
 		at += size;
 	}

@@ -47,7 +47,8 @@ static void copy_in(char *data, uint32_t size, uint64_t at, const char *p, size_
 	memcpy(data, p + first, len - first);
 }
 
-bool shm_ring_put(struct shm *s, uint32_t slot, enum shm_record_kind kind, const char *p, size_t len)
+bool shm_ring_put(struct shm *s, uint32_t slot, enum shm_record_kind kind, const char *p,
+		  size_t len)
 {
 	struct shm_ring *r = &s->rings[slot];
 	const uint32_t size = s->geo.ring_bytes;
@@ -94,8 +95,8 @@ static bool read_at(const struct shm *s, uint32_t slot, uint64_t head, uint64_t 
 	       end_of(ret) - at <= head - at;
 }
 
-/* The record at `at`, which is the tail or lies behind it. false: none; a ring that makes no sense at
- * its tail is emptied. */
+/* The record at `at`, which is the tail or lies behind it. false: none; a ring that makes no sense
+ * at its tail is emptied. */
 static bool next(struct shm *s, uint32_t slot, uint64_t at, struct record *ret)
 {
 	struct shm_ring *r = &s->rings[slot];
@@ -149,11 +150,13 @@ bool shm_ring_peek_at(struct shm *s, uint32_t slot, uint64_t *pos, enum shm_reco
 
 void shm_ring_take_to(struct shm *s, uint32_t slot, uint64_t pos)
 {
-	struct shm_ring *r = &s->rings[slot];
-	uint64_t tail = shm_get(&r->tail);
+	struct shm_ring *r;
+	uint64_t tail;
 
 	CHECK(slot < s->geo.slots);
-	/* Looked at anew: the words are what the segment says, and may have been scribbled on since. */
+	r = &s->rings[slot];
+	tail = shm_get(&r->tail);
+	/* Looked at anew: what the segment says may have been scribbled on since. */
 	if (pos % 8 == 0 && pos - tail <= atomic_load(&r->head) - tail)
 		atomic_store_explicit(&r->tail, pos, memory_order_release);
 }

@@ -2,11 +2,11 @@
 /*
  * Rows of requests: written by the loop of one worker, read by anybody without stopping it.
  *
- * A row is a seqlock. `seq` is odd while the texts change; a reader that saw it odd, or not the same
- * before and after, tries again. All that is written in between are words stored with release and
- * loaded with acquire: then no fence is needed (which ThreadSanitizer would not understand), and on
- * x86 each is a plain move. Why it is enough: a reader whose load met a word of a newer writing has,
- * by that acquire, seen the odd `seq` stored before it, so its second look at `seq` differs.
+ * A row is a seqlock. `seq` is odd while the texts change; a reader that saw it odd, or not the
+ * same before and after, tries again. All that is written in between are words stored with release
+ * and loaded with acquire: then no fence is needed (which thread sanitizers do not understand), and
+ * on x86 each is a plain move. Why it is enough: a reader whose load met a word of a newer writing
+ * has, by that acquire, seen the odd `seq` stored before it, so its second look at `seq` differs.
  *
  * The state changes and the row is given up by one store of `about`, which needs no seqlock. A
  * writer killed half-way leaves an odd `seq`: unreadable, until the next one writes the row.
@@ -21,7 +21,8 @@
 
 static uint32_t about(uint32_t state, size_t id_len, size_t method_len, size_t path_len)
 {
-	return state | (uint32_t)id_len << 8 | (uint32_t)method_len << 16 | (uint32_t)path_len << 24;
+	return state | (uint32_t)id_len << 8 | (uint32_t)method_len << 16 |
+	       (uint32_t)path_len << 24;
 }
 _Static_assert(SHM_ROW_ID < 256 && SHM_ROW_METHOD < 256 && SHM_ROW_PATH < 256, "one byte each");
 
@@ -105,7 +106,7 @@ void shm_row_state(struct shm_row *r, enum shm_row_state st)
 
 void shm_row_end(struct shm_row *r)
 {
-	if (shm_get(&r->about) != 0) /* recovery looks at all rows: keep those clean that are free */
+	if (shm_get(&r->about) != 0) /* recovery ends all rows: it writes to none that is free */
 		atomic_store_explicit(&r->about, 0, memory_order_release);
 }
 _Static_assert(SHM_ROW_FREE == 0, "a fresh row is free");

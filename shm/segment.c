@@ -225,7 +225,7 @@ static int draft_fill(const struct draft *d, struct shm *s, size_t *ret_need)
 	}
 	shm_place(s);
 	shm_format(s);
-	/* From here on, and in all children: what the next start relies on cannot be scribbled on. */
+	/* From here on, and in all children: no stray write hits what the next start relies on. */
 	if (mprotect(s->base, SHM_PAGE, PROT_READ) != 0)
 		return -errno;
 	return take_lock(d->lock_fd);

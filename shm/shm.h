@@ -46,8 +46,8 @@ enum shm_phase { SHM_PH_NONE, SHM_PH_BOOTING, SHM_PH_READY, SHM_PH_DRAINING };
 /* What the master asks for [M]; rank only rises within one incarnation. */
 enum shm_command {
 	SHM_CMD_NONE,
-	SHM_CMD_DRAIN,      /* accept no more; finish what has begun; leave (another one takes over) */
-	SHM_CMD_STOP,       /* graceful stop of the whole server: empty the accept queue first, then drain */
+	SHM_CMD_DRAIN,      /* accept no more; finish what has begun; leave: others take over */
+	SHM_CMD_STOP,       /* graceful stop of the server: empty the accept queue, then drain */
 	SHM_CMD_QUIT        /* leave at once */
 };
 
@@ -75,12 +75,12 @@ struct shm_slot {
 	_Atomic uint32_t phase;                   /* enum shm_phase */
 	_Atomic uint32_t why;                     /* enum shm_why: asks to be replaced */
 	_Atomic uint32_t connections;             /* open client connections; reset by recovery */
-	_Atomic uint32_t in_flight;               /* requests begun and not ended; reset by recovery */
-	_Atomic uint32_t current_row;             /* row + 1 of what the loop does now; 0 = nothing */
+	_Atomic uint32_t in_flight;               /* requests begun, not ended; reset by recovery */
+	_Atomic uint32_t current_row;             /* row + 1 of what the loop does now, or 0 */
 	_Atomic uint32_t listening;               /* hint: the listeners are in its epoll */
 	_Atomic uint64_t requests_life;           /* requests of this incarnation (MAX_REQUESTS) */
 	_Atomic uint64_t requests_goal;           /* recycle at so many; 0 = never */
-	_Atomic uint32_t exit_code;               /* 4 = said by a worker whose app cannot be loaded */
+	_Atomic uint32_t exit_code;               /* 4 = a worker's app cannot be loaded */
 
 	/* [K] sampled from /proc */
 	SHM_ALIGNED _Atomic uint64_t rss_bytes;
@@ -104,7 +104,7 @@ enum shm_row_state {
 #define SHM_ROW_METHOD 16
 #define SHM_ROW_CLIENT 48
 #define SHM_ROW_PATH 128
-struct shm_row {             /* texts are kept as words, so that every access is atomic: see row.c */
+struct shm_row {             /* texts are words, so that every access is atomic: see row.c */
 	SHM_ALIGNED _Atomic uint32_t seq;         /* odd while being written */
 	_Atomic uint32_t about;                   /* state and the lengths of id, method and path */
 	_Atomic uint64_t since_ns;                /* first byte of the request */
@@ -144,7 +144,7 @@ uint64_t shm_hist_quantile_us(const struct shm_hist_sum *s, double q);
  * the number of requests.
  */
 #define SHM_SERIES_SPARE 16
-struct shm_series { _Atomic uint64_t key, count; }; /* [L]; key 0 = unused; published before count */
+struct shm_series { _Atomic uint64_t key, count; }; /* [L]; key 0 = unused; published first */
 /* route < 2^24, method < 2^8, code < 2^16; never 0. */
 uint64_t shm_series_key(uint32_t route, uint32_t method, uint32_t code);
 void shm_series_split(uint64_t key, uint32_t *route, uint32_t *method, uint32_t *code);
@@ -166,7 +166,7 @@ struct shm_ring {
 	SHM_ALIGNED _Atomic uint64_t head; /* [L] bytes ever put */
 	_Atomic uint64_t lost;             /* [L] records that found no room */
 	SHM_ALIGNED _Atomic uint64_t tail; /* [K] bytes ever taken */
-	_Atomic uint64_t damaged;          /* [K] times that it was emptied since it made no sense */
+	_Atomic uint64_t damaged;          /* [K] times it was emptied since it made no sense */
 };
 
 /* ---- exits and events: written by the master alone ---- */
@@ -200,7 +200,7 @@ struct shm_instance {
 	_Atomic uint32_t restarts_by_reason[32]; /* worker exits by row of shm/reasons.def */
 	_Atomic uint32_t exit_count, event_count; /* ever written */
 	_Atomic uint64_t log_lost;         /* lines of the master that could not be written */
-	_Atomic uint32_t keeper_idle;      /* hint [K/any]: 1 = wants its eventfd written when a ring fills */
+	_Atomic uint32_t keeper_idle;      /* hint [K/any]: 1 = poke it when a ring fills */
 	_Atomic uint64_t access_written, access_failed; /* [K] lines */
 };
 enum shm_instance_state { SHM_IN_BOOT, SHM_IN_RUN, SHM_IN_RELOAD, SHM_IN_STOP };
@@ -213,7 +213,7 @@ struct shm {
 	struct shm_geometry geo;
 	char name[256];          /* "/capricorn-0-127.0.0.1:8000" */
 	int lock_fd;             /* master: bears the OFD lock, never mapped; -1 in children */
-	bool *claimed;           /* master: slots in use, whatever the segment says; slots entries */
+	bool *claimed;           /* master: slots in use, whatever the segment says */
 	uint32_t exits_written, events_written; /* master: what it makes the counts in inst from */
 	struct shm_header *head; /* written at creation, mapped read-only from then on */
 	struct shm_instance *inst;
@@ -297,15 +297,16 @@ bool shm_row_read(const struct shm_row *r, struct shm_row_view *ret);
 
 void shm_series_add(struct shm *s, uint32_t slot, uint32_t route, uint32_t method, uint32_t code,
 		    uint64_t times);
-/* Entry i (below geo.series) of a slot's table. false: unused, or nothing that was ever counted. The
- * route is in range and the code of three digits; a method may be any number below 256. */
+/* Entry i (below geo.series) of a slot's table. false: unused, or nothing that was ever counted.
+ * The route is in range and the code of three digits; a method may be any number below 256. */
 bool shm_series_read(const struct shm *s, uint32_t slot, uint32_t i, struct shm_series_view *ret);
 
 /* Ring: producer. false = no room or longer than SHM_RECORD_MAX, counted as lost. */
-bool shm_ring_put(struct shm *s, uint32_t slot, enum shm_record_kind kind, const char *p, size_t len);
+bool shm_ring_put(struct shm *s, uint32_t slot, enum shm_record_kind kind, const char *p,
+		  size_t len);
 /* Keeper: the next record without taking it: kind and bytes (copied into buf, at most cap, when it
- * wraps around; *ret_p then points there; SHM_RECORD_MAX is always enough). false = empty. A damaged
- * ring is emptied and counted. What was peeked at and not taken comes again: a keeper that is killed
+ * wraps around; *ret_p then points there; SHM_RECORD_MAX is always enough). false = empty. A
+ * damaged ring is emptied and counted. What was not taken comes again: a keeper that is killed
  * between writing and taking leaves one record to be written twice, never one that is not. */
 bool shm_ring_peek(struct shm *s, uint32_t slot, enum shm_record_kind *ret_kind, const char **ret_p,
 		   size_t *ret_len, char *buf, size_t cap);

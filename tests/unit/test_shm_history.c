@@ -56,7 +56,7 @@ static void test_events(void **state)
 	fake_fini(&s);
 }
 
-/* The master is killed in the middle: the record that it was at is not to be had, the others are. */
+/* The master is killed in the middle: the record that it was at is gone, the others are not. */
 static void test_half_written(void **state)
 {
 	struct shm s;

@@ -103,6 +103,40 @@ static void test_full(void **state)
 	fake_fini(&s);
 }
 
+/* Several are looked at before one is taken: what a keeper does that writes them in one call. */
+static void test_batch(void **state)
+{
+	struct shm s;
+	struct got g;
+	uint64_t pos, second = 0;
+	int n = 0;
+
+	(void)state;
+	fake_init(&s, &small_geo);
+	for (int i = 0; i < 3; i++)
+		assert_true(shm_ring_put(&s, 1, SHM_REC_ERROR_LOG, &"abc"[i], 1));
+	pos = shm_ring_begin(&s, 1);
+	while (shm_ring_peek_at(&s, 1, &pos, &g.kind, &g.p, &g.len, g.buf, sizeof(g.buf))) {
+		assert_int_equal(*g.p, "abc"[n]);
+		if (n++ == 0)
+			second = pos;
+	}
+	assert_int_equal(n, 3);
+	assert_true(peek(&s, &g));
+	assert_int_equal(*g.p, 'a'); /* nothing has been taken yet */
+	shm_ring_take_to(&s, 1, second);
+	assert_true(peek(&s, &g));
+	assert_int_equal(*g.p, 'b');
+	shm_ring_take_to(&s, 1, pos + 8); /* past the head, or between two records: not taken */
+	shm_ring_take_to(&s, 1, pos - 1);
+	assert_true(peek(&s, &g));
+	assert_int_equal(*g.p, 'b');
+	shm_ring_take_to(&s, 1, pos);
+	assert_false(peek(&s, &g));
+	assert_int_equal(shm_get(&s.rings[1].damaged), 0);
+	fake_fini(&s);
+}
+
 /* A buffer that is too small cuts what wraps, and nothing else. */
 static void test_small_buffer(void **state)
 {
@@ -204,8 +238,8 @@ static void produce_for_ever(struct shm *s, struct shared *sh)
 }
 
 /*
- * Producers are killed at random moments. What comes out has no gap and nothing torn; a record comes
- * twice only when its producer was killed between the put and its own note of it.
+ * Producers are killed at random moments. What comes out has no gap and nothing torn; a record
+ * comes twice only when its producer was killed between the put and its own note of it.
  */
 static void test_killed_producers(void **state)
 {
@@ -318,6 +352,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_order),		 cmocka_unit_test(test_wrap),
 		cmocka_unit_test(test_full),		 cmocka_unit_test(test_small_buffer),
+		cmocka_unit_test(test_batch),
 		cmocka_unit_test(test_damage),		 cmocka_unit_test(test_killed_producers),
 		cmocka_unit_test(test_killed_consumers),
 	};

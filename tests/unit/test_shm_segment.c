@@ -356,7 +356,7 @@ static void test_killed_makers(void **state)
 	assert_true(stales > 0);
 }
 
-/* A stray write to what the next start relies on hits the process that does it, and nothing else. */
+/* A stray write to what the next start relies on ends the process that does it. */
 static void test_header_is_read_only(void **state)
 {
 	struct shm s;

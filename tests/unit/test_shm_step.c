@@ -2,10 +2,11 @@
 /*
  * The proof by single steps: a child runs one operation on a shared segment, stopped after each
  * instruction. Whenever that has changed the segment, a copy is taken as if the child had been
- * killed there; on the copy the rules are checked, recovery is run, and the rules are checked again.
+ * killed there; on the copy the rules are checked, and recovery is run, twice.
  */
 #include "tests/unit/shm_help.h"
 
+#include <sys/ptrace.h>
 
 #define STEPS_MAX 3000000
 
