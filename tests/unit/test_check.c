@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* base/check.c: a failed check tells its sink and standard error, then aborts; nothing stalls it. */
+/* base/check.c: a failed check tells its sink and stderr, then aborts; nothing stalls it. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>

@@ -140,7 +140,8 @@ static void test_no_forged_line(void **state)
 static void test_broken_utf8(void **state)
 {
 	/* overlong, a surrogate, beyond U+10FFFF, cut short */
-	static const char *const bad[] = {"\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82"};
+	static const char *const bad[] = {"\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+					  "\xe2\x82"};
 	size_t i;
 
 	(void)state;
