@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""/metrics: the format, the names, exactness."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from lib import wait_until
+
+pytestmark = pytest.mark.sanitize
+
+NAMES = ("http_requests_total http_request_duration_seconds http_requests_in_flight errors_total "
+         "worker_up worker_busy_ratio worker_restarts_total shm_bytes").split()
+
+
+def fetch(server):
+    r = server.get("/metrics")
+    assert r.status == 200
+    assert r.header("content-type") == "text/plain; version=0.0.4; charset=utf-8"
+    return r.body
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+def test_promtool_has_nothing_to_say(server):
+    for _ in range(3):
+        server.request("POST", "/echo", body=b"x")
+    p = subprocess.run(["promtool", "check", "metrics"], input=fetch(server), capture_output=True,
+                       timeout=30, check=False)
+    assert (p.returncode, p.stdout, p.stderr) == (0, b"", b"")
+
+
+def test_names_and_types(server):
+    m = server.metrics()
+    for name in NAMES:
+        assert "capricorn_" + name in m.types, name
+    for name, kind in m.types.items():
+        assert name.startswith("capricorn_")
+        assert m.help[name].endswith("."), name
+        assert name.endswith("_total") == (kind == "counter"), name
+    families = {re.sub("_(bucket|sum|count)$", "", n) if n not in m.types else n
+                for n, _, _ in m.samples}
+    assert families == set(m.types)
+
+
+def test_requests_are_exact(server):
+    with server.connect() as c:
+        for _ in range(11):
+            c.request("POST", "/echo", body=b"abc")
+        for _ in range(5):
+            c.get("/")
+        c.get("/nothing")
+        c.request("PROPFIND", "/nothing")
+    m = server.metrics()
+    total = "capricorn_http_requests_total"
+    assert m.sum(total, route="/echo", method="POST", code=200) == 11
+    assert m.sum(total, route="/", method="GET", code=200) == 5
+    assert m.sum(total, route="other", method="GET", code=404) == 1
+    assert m.sum(total, route="other", method="OTHER", code=404) == 1
+    assert m.sum(total) == 18 == server.status()["totals"]["requests"]
+    assert m.sum("capricorn_http_responses_total") == 18
+    assert m.sum("capricorn_status_requests_total") > 0
+
+
+def test_histograms_are_consistent(server):
+    with server.connect() as c:
+        for _ in range(25):
+            c.request("POST", "/echo", body=b"abc")
+    m = server.metrics()
+    name = "capricorn_http_request_duration_seconds"
+    for labels, count in m.get(name + "_count"):
+        buckets = m.get(name + "_bucket", **labels)
+        values = [v for _, v in buckets]
+        bounds = [float(lb["le"]) for lb, _ in buckets]
+        assert values == sorted(values) and bounds == sorted(bounds)
+        assert bounds[-1] == float("inf") and values[-1] == count
+    assert m.sum(name + "_count", route="/echo") == 25
+    assert 0 < m.sum(name + "_sum", route="/echo") < 25
+
+
+def test_workers_and_shared_memory(server):
+    wait_until(lambda: server.metrics().sum("capricorn_worker_resident_memory_bytes") > 0, 10,
+               "sampled memory")
+    m = server.metrics()
+    assert m.sum("capricorn_worker_up") == 2 == m.sum("capricorn_workers_wanted")
+    assert {lb["slot"] for lb, _ in m.get("capricorn_worker_up")} == {"1", "2"}
+    for labels, used in m.get("capricorn_shm_bytes", state="used"):
+        assert used <= m.sum("capricorn_shm_bytes", section=labels["section"], state="capacity")
+    assert m.sum("capricorn_build_info") == 1
+
+
+def test_errors_are_counted(server):
+    with server.connect() as c:
+        c.send("BROKEN\r\n\r\n")
+        assert c.response().status == 400
+    assert server.metrics().sum("capricorn_errors_total", type="bad_request") == 1
+
+
+def test_totals_never_go_down(server):
+    def totals():
+        m = server.metrics()
+        return {(n, tuple(sorted(lb.items()))): v for n, lb, v in m.samples
+                if n.endswith(("_total", "_count", "_bucket"))}
+    with server.connect() as c:
+        for _ in range(10):
+            c.request("POST", "/echo", body=b"abc")
+    last = totals()
+    for pid in server.worker_pids():
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda p=pid: p not in server.worker_pids(state=None), 10, "the reaping")
+        now = totals()
+        assert [k for k, v in last.items() if now.get(k, -1) < v] == []
+        last = now
+    server.wait_ready()
+
+
+def test_keeper_killed(server):
+    pid = server.keeper_pid()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: server.status()["keeper"] and server.keeper_pid() != pid, 10, "a new keeper")
+    assert server.get("/metrics").status == 200
