@@ -319,7 +319,8 @@ bool shm_ring_peek_at(struct shm *s, uint32_t slot, uint64_t *pos, enum shm_reco
 		      const char **ret_p, size_t *ret_len, char *buf, size_t cap);
 void shm_ring_take_to(struct shm *s, uint32_t slot, uint64_t pos);
 
-/* Master: directory of routes. Index of the name, made if need be; 0 ("other") when full. */
+/* Master: directory of routes. Index of the name, made if need be; 0 ("other") when full.
+ * Generations count from 1. */
 uint32_t shm_route_intern(struct shm *s, const char *name, uint32_t generation);
 /* Index of a name, 0 ("other") if it is not there. */
 uint32_t shm_route_find(const struct shm *s, const char *name);
