@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * --print-config: each setting with its value and where it came from. Values are such that they can
+ * be fed back: durations in seconds, sizes in bytes, words as words.
+ */
+#include "conf/conf_priv.h"
+
+#include <stdlib.h>
+
+#include <jansson.h>
+
+/* A text as it is, or, where it is not UTF-8, as messages show it. */
+static json_t *text_value(const char *text)
+{
+	json_t *j = json_string(text);
+	struct strbuf sb;
+
+	if (j)
+		return j;
+	strbuf_init(&sb);
+	conf_quote(&sb, slice_of(text));
+	j = json_string(sb.p ? sb.p : "");
+	strbuf_fini(&sb);
+	return j;
+}
+
+static json_t *list_value(const struct conf_list *list)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < list->n; i++)
+		json_array_append_new(array, text_value(list->item[i]));
+	return array;
+}
+
+static json_t *number_value(const struct conf_row *row, int64_t n)
+{
+	if (n == CONF_UNSET)
+		return row->def ? json_string(row->def) : json_null();
+	if (row->type == CONF_T_DURATION && n % 1000 != 0)
+		return json_real((double)n / 1000);
+	return json_integer(row->type == CONF_T_DURATION ? n / 1000 : n);
+}
+
+static json_t *value(const struct conf_row *row, const struct settings *s)
+{
+	const char *text;
+	struct strbuf sb;
+	json_t *j;
+
+	switch (row->type) {
+	case CONF_T_LIST:
+		return list_value(conf_list_field(row, s));
+	case CONF_T_BOOL:
+		return json_boolean(*(const bool *)((const char *)s + row->offset));
+	case CONF_T_INT:
+	case CONF_T_DURATION:
+	case CONF_T_SIZE:
+		return number_value(row, *conf_int_field(row, s));
+	case CONF_T_TEXT:
+		text = *conf_text_field(row, s);
+		if (text && row->secret)
+			return json_string("(not shown)");
+		if (!text)
+			return row->def ? json_string(row->def) : json_null();
+		return text_value(text);
+	default:
+		break;
+	}
+	if (row->type == CONF_T_MODE && *conf_int_field(row, s) == CONF_UNSET)
+		return json_null();
+	strbuf_init(&sb);
+	conf_value_format(row, s, &sb);
+	j = json_string(sb.p ? sb.p : "");
+	strbuf_fini(&sb);
+	return j;
+}
+
+static const char *unit(const struct conf_row *row)
+{
+	if (row->unit)
+		return row->unit;
+	return row->type == CONF_T_DURATION ? "seconds" : row->type == CONF_T_SIZE ? "bytes" : NULL;
+}
+
+static json_t *entry(const struct conf *c, size_t i)
+{
+	static const char *const origins[] = {
+		[CONF_DEFAULT] = "default", [CONF_FILE] = "file", [CONF_ENV_FILE] = "env-file",
+		[CONF_ENV] = "environment", [CONF_FLAG] = "flag", [CONF_LIVE] = "live",
+	};
+	const struct conf_row *row = &conf_rows[i];
+	const struct conf_source *from = &c->priv->from[i];
+	json_t *e = json_object();
+
+	json_object_set_new(e, "value", value(row, &c->s));
+	if (unit(row))
+		json_object_set_new(e, "unit", json_string(unit(row)));
+	json_object_set_new(e, "origin", json_string(origins[from->origin]));
+	if (from->place)
+		json_object_set_new(e, "place", text_value(from->place));
+	json_object_set_new(e, "takes_effect", json_string(conf_when_word(row->when)));
+	return e;
+}
+
+void conf_write_print(const struct conf *c, FILE *f)
+{
+	json_t *doc = json_object();
+
+	for (size_t i = 0; i < CONF_ROWS; i++)
+		json_object_set_new(doc, conf_rows[i].key, entry(c, i));
+	json_dumpf(doc, f, JSON_INDENT(2));
+	fputc('\n', f);
+	json_decref(doc);
+}
