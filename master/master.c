@@ -125,7 +125,7 @@ static void fill_instance(struct master *m)
 	struct shm_instance *inst = m->shm.inst;
 
 	shm_set(&inst->started_wall_ns, clock_wall_ns());
-	shm_set(&inst->started_ns, clock_mono_ns());
+	shm_set(&inst->started_ns, m->started_ns);
 	shm_set(&inst->master_pid, (int32_t)getpid());
 	shm_set(&inst->generation, m->cur.number);
 	shm_set(&inst->workers_wanted, m->cur.wanted);
@@ -142,6 +142,7 @@ static void init(struct master *m, const struct conf_input *in, struct conf *con
 		.roles = roles,
 		.cur = {.number = 1, .conf = conf, .wanted = (uint32_t)conf->s.web_workers},
 		.last_generation = 1,
+		.started_ns = clock_mono_ns(),
 		.status.h.fd = -1,
 		.lifeline = {-1, -1},
 		.efd.fd = -1,

@@ -114,7 +114,9 @@ struct master {
 	struct generation cur, next; /* next.conf NULL: no reload is bringing one up */
 	uint32_t last_generation;    /* number ever given */
 	bool reload_again;           /* a HUP that came while it could not be served */
+	uint64_t started_ns;
 	bool ever_ready;             /* some worker has been ready once */
+	bool ready_told;             /* all of them were, and the log says so */
 	bool drained;                /* WINCH: none is wanted */
 	bool no_slot_told;
 	bool reload_open;            /* a reload has been begun, and its end not been told */
@@ -218,7 +220,7 @@ void master_resume(struct master *m);
 
 /* ---- reload.c ---- */
 void master_reload(struct master *m);
-void master_reload_settle(struct master *m);                      /* promote; end; the remembered one */
+void master_reload_settle(struct master *m);  /* promotes; ends; begins the remembered one */
 void master_reload_fail(struct master *m, const char *why);
 bool master_reloading(const struct master *m);
 void master_enter_routes(struct master *m, const struct conf *c, uint32_t generation);

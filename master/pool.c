@@ -210,6 +210,21 @@ static void settle_keeper(struct master *m)
 		backoff_note(m, &m->keeper_backoff, "Keeper", loop_now(m->loop));
 }
 
+/* Said once: from here on the server is what its settings want it to be. */
+static void tell_ready(struct master *m)
+{
+	struct census n;
+
+	if (m->ready_told)
+		return;
+	n = count(m, m->cur.number);
+	if (n.serving < m->cur.wanted)
+		return;
+	m->ready_told = true;
+	log_info("Ready: %u workers, %.0f ms after the start", n.serving,
+		 (double)(clock_mono_ns() - m->started_ns) / NS_PER_MS);
+}
+
 /* Nobody of the first set came up. */
 static void check_boot(struct master *m)
 {
@@ -253,6 +268,7 @@ void master_settle(struct master *m)
 		if (m->next.conf)
 			settle_generation(m, &m->next);
 		master_reload_settle(m);
+		tell_ready(m);
 	}
 	tell_state(m);
 }

@@ -94,9 +94,9 @@ static void log_ending(const struct child *c, const struct ending *e, uint64_t n
 	char at[400];
 
 	describe_request(e, now, at, sizeof(at));
-	if (e->asked && !e->sig)
-		log_info("%s (pid:%d) has left: %s%s", kind, (int)c->pid,
-			 master_reason_text(e->reason), at);
+	if (e->asked && (!e->sig || c->kill_sent))
+		log_info("%s (pid:%d) %s: %s%s", kind, (int)c->pid,
+			 e->sig ? "was killed" : "has left", master_reason_text(e->reason), at);
 	else if (e->reason == REASON_KILLED && e->sig == SIGKILL)
 		log_errx("%s (pid:%d) was sent SIGKILL! Perhaps out of memory?%s", kind,
 			 (int)c->pid, at);
@@ -147,7 +147,9 @@ static void bury(struct master *m, struct child *c)
 	uint32_t slot = c->slot;
 
 	if (c->exit.fd >= 0) {
-		loop_forget(m->loop, &c->exit);
+		/* Taken out, not only closed: a child forked just now may still have a copy, and
+		 * as long as it has, the loop would be told of a watch that is no more. */
+		(void)loop_watch(m->loop, &c->exit, 0);
 		close(c->exit.fd);
 	}
 	close(c->control_fd);
@@ -161,15 +163,13 @@ static void bury(struct master *m, struct child *c)
 static void draw_conclusions(struct master *m, const struct child *c, const struct ending *e,
 			     uint64_t now)
 {
-	bool at_boot = c->kind == SHM_WORKER &&
-		       (c->state == CHILD_BOOTING || e->reason == REASON_BOOT_TIMEOUT);
 	char why[160];
 
 	if (!e->asked && m->stop == STOP_NONE)
 		master_backoff_death(m, c, now);
 	if (e->reason == REASON_APP_FAILED && !m->ever_ready)
 		m->boot_app_failed = true;
-	if (at_boot && m->next.conf && c->generation == m->next.number) {
+	if (c->state == CHILD_BOOTING && m->next.conf && c->generation == m->next.number) {
 		snprintf(why, sizeof(why), "a new worker (pid:%d) failed at its start: %s",
 			 (int)c->pid, master_reason_text(e->reason));
 		master_reload_fail(m, why);

@@ -128,6 +128,7 @@ void master_reload_fail(struct master *m, const char *why)
 	m->next = (struct generation){0};
 	master_logs_close(&m->next_logs);
 	m->drained = false;
+	m->reload_open = false;
 }
 
 /* All new workers are ready: they are the generation now. */

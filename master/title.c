@@ -17,6 +17,7 @@
 static struct {
 	char *start;       /* NULL: not known, no title */
 	size_t size;       /* arguments and environment */
+	char **argv, **env; /* copies that last as long as the process */
 } area;
 
 /* Fields 48 to 51 of /proc/self/stat: begin and end of arguments, begin and end of environment. */
@@ -53,7 +54,7 @@ static void free_list(char **list)
 	free(list);
 }
 
-/* A copy that lasts for the rest of the process's life; NULL: no memory. */
+/* NULL: no memory. */
 static char **copy_list(char *const *list)
 {
 	size_t n = 0;
@@ -91,8 +92,8 @@ void master_title_init(struct conf_input *in)
 		return;
 	}
 	/* A reload reads both again, after the title has been written over the originals. */
-	in->argv = argv;
-	in->env = env;
+	in->argv = area.argv = argv;
+	in->env = area.env = env;
 	environ = own;
 	area.start = (char *)field[0]; /* NOLINT: an address that the kernel has given */
 	area.size = field[1] - field[0];

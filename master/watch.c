@@ -78,6 +78,8 @@ static void watch_booting(struct master *m, struct child *c, uint64_t now, uint6
 	shm_event_add(&m->shm, "boot_timeout", "a process was not ready within BOOT_TIMEOUT");
 	master_doom(m, c, REASON_BOOT_TIMEOUT, SIGABRT);
 	sooner(next, now + ms_to_ns(ABORT_MS));
+	if (m->next.conf && c->generation == m->next.number)
+		master_reload_fail(m, "a new worker was not ready within BOOT_TIMEOUT");
 }
 
 /* Everybody who has a loop: it must turn. */
