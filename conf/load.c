@@ -145,7 +145,7 @@ static void take_over(struct conf_loading *ld, const struct conf_row *row,
 {
 	struct conf_source *from = &ld->conf->priv->from[row - conf_rows];
 
-	if (row->type == CONF_T_LIST && (from->origin != origin || origin == CONF_DEFAULT))
+	if (row->type == CONF_T_LIST && from->origin != origin)
 		*conf_list_field(row, &ld->conf->s) = (struct conf_list){0};
 	*from = (struct conf_source){.origin = origin, .place = place};
 }
