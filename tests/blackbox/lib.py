@@ -28,13 +28,15 @@ _numbers = itertools.count(1)
 
 
 def wait_until(condition, seconds=10, what="a condition", interval=0.01):
-    """Returns the first true value of condition(); fails after the deadline."""
+    """Returns the first true value of condition(); fails after the deadline, telling `what` (a text
+    or a function that returns one)."""
     deadline = time.monotonic() + seconds * PATIENCE
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
+            what = what() if callable(what) else what
             raise AssertionError(f"waited {seconds * PATIENCE:.0f} s in vain for {what}")
         time.sleep(interval)
 
@@ -159,7 +161,7 @@ class Server:
         def find():
             found = list(re.finditer(pattern, self.log(), re.M))
             return found[-1] if len(found) >= count else None
-        return wait_until(find, seconds, f"{pattern!r} in the log:\n{self.log()}")
+        return wait_until(find, seconds, lambda: f"{pattern!r} in the log:\n{self.log()}")
 
     # ---- where it is ----
 
@@ -201,7 +203,7 @@ class Server:
             except (OSError, ValueError, AssertionError):
                 return False
             return sum(w["state"] == "ready" for w in st["workers"]) >= want and st["keeper"]
-        return wait_until(ready, seconds, f"{want} ready workers:\n{self.log()}")
+        return wait_until(ready, seconds, lambda: f"{want} ready workers:\n{self.log()}")
 
     # ---- asking it ----
 
@@ -284,7 +286,7 @@ class Server:
     def check_left(self):
         """Asserts that the server is gone without a trace."""
         wait_until(lambda: not session_members(self.pid), 10,
-                   f"the end of all processes of session {self.pid}:\n{self.log()}")
+                   lambda: f"the end of all processes of session {self.pid}:\n{self.log()}")
         assert not self.shm_files(), f"left in /dev/shm: {self.shm_files()}"
         self.check_log()
 
