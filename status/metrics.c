@@ -321,16 +321,6 @@ static compute_f *const computed[M_COUNT] = {
 
 /* ---- the text ---- */
 
-static bool has_samples(enum metric m)
-{
-	if (computed[m])
-		return true;
-	for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++)
-		if (samples[i].metric == m)
-			return true;
-	return false;
-}
-
 static void add_sums(struct text *t)
 {
 	for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
@@ -354,20 +344,35 @@ bool status_make_metrics(const struct heritage *h, struct strbuf *out, int *stat
 	(void)status;
 	status_view(&v, h);
 	for (int m = 0; m < M_COUNT; m++) {
+		size_t begin = out->len, head;
+
 		t.metric = (enum metric)m;
-		if (!has_samples(t.metric))
-			continue;
 		strbuf_printf(out, "# HELP " PREFIX "%s %s\n", metrics[m].name, metrics[m].help);
 		strbuf_printf(out, "# TYPE " PREFIX "%s %s\n", metrics[m].name,
 			      type_names[metrics[m].type]);
+		head = out->len;
 		add_sums(&t);
 		if (computed[m])
 			computed[m](&t);
+		if (out->len == head && !out->failed) { /* no sample: nothing is said of it */
+			out->len = begin;
+			out->p[begin] = '\0';
+		}
 	}
 	return !t.failed && !out->failed;
 }
 
 /* ---- the document ---- */
+
+static bool has_samples(enum metric m)
+{
+	if (computed[m])
+		return true;
+	for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++)
+		if (samples[i].metric == m)
+			return true;
+	return false;
+}
 
 void status_write_metrics_doc(FILE *f)
 {

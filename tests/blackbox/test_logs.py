@@ -31,6 +31,12 @@ def lines(path, count, seconds=10):
     return wait_until(read, seconds, f"{count} lines in {path}")
 
 
+def line_with(path, text):
+    """The line that holds this text, once it is there (what the server was asked before is, too)."""
+    return wait_until(lambda: next((ln for ln in lines(path, 1) if text in ln), None), 10,
+                      f"{text} in {path}")
+
+
 def test_off_by_default(server):
     server.get("/")
     m = server.metrics()
@@ -42,7 +48,7 @@ def test_combined(serve, tmp_path):
     s = serve("builtin:hello", "--access-logfile", path, workers=1)
     s.request("POST", "/a%20b?x=1", {"Referer": "http://r/", "User-Agent": "test \"1\"\\",
                                      "Authorization": "Basic dXNlcjpwYXNz"}, b"zzz")
-    line = [ln for ln in lines(path, 1) if "/a%20b" in ln][0]
+    line = line_with(path, "/a%20b")
     m = COMBINED.fullmatch(line)
     assert m, line
     assert m.groups() == ("user", "POST /a%20b?x=1 HTTP/1.1", "200", "13", "http://r/",
@@ -58,7 +64,7 @@ def test_atoms(serve, tmp_path):
         "%({content-type}o)s|%({x-request-id}o)s|%(L)s|%%"})
     pid = s.worker_pids()[0]
     s.get("/q?a=b", {"X-A": "seen", "X-Request-Id": "rid"})
-    line = [ln for ln in lines(path, 1) if "/q|" in ln][0]
+    line = line_with(path, "|/q|")
     assert re.fullmatch(rf"127\.0\.0\.1\|GET\|/q\|a=b\|HTTP/1\.1\|200\|13\|0\|\d+\|<{pid}>\|seen\|"
                         r"text/plain\|rid\|0\.\d{6}\|%", line), line
 
@@ -67,7 +73,7 @@ def test_json(serve, tmp_path):
     path = access_log(tmp_path)
     s = serve("builtin:hello", workers=1, env={"ACCESS_LOG": path, "ACCESS_LOG_FORMAT": "json"})
     s.get("/x?y", {"User-Agent": "a\"b\\c\té\xff", "X-Forwarded-For": "9.9.9.9"})
-    doc = [d for d in map(json.loads, lines(path, 1)) if d["target"] == "/x?y"][0]
+    doc = json.loads(line_with(path, "\"/x?y\""))
     assert (doc["method"], doc["status"], doc["bytes"]) == ("GET", 200, 13)
     assert (doc["client"], doc["peer"]) == ("9.9.9.9", "127.0.0.1")
     assert doc["user_agent"].startswith("a\"b\\c\t")
@@ -84,6 +90,7 @@ def test_no_line_can_be_forged(serve, tmp_path):
     with s.connect() as c:
         c.send(b'GET /marker HTTP/1.1\r\nHost: a\r\nUser-Agent: x" 200 5 "-" "\x85\x9b31m\r\n\r\n')
         assert c.response().status == 200
+    line_with(path, "/marker")
     for line in lines(path, 2):
         assert COMBINED.fullmatch(line), line
         assert line.isascii() and line.isprintable()
@@ -130,26 +137,33 @@ def test_reopened_on_usr1(serve, tmp_path):
     path, errors = access_log(tmp_path), str(tmp_path / "error.log")
     s = serve("builtin:hello", "--access-logfile", path, workers=1, wait=False,
               env={"ERROR_LOG": errors})
+
     def port():
         if os.path.exists(errors):
             with open(errors, encoding="utf-8") as f:
                 m = re.search(r"Listening at: (http://\S+)", f.read())
                 return m and int(m.group(1).rpartition(":")[2])
+        return None
     address = ("127.0.0.1", wait_until(port, 10, "the error log"))
-    ask = lambda what: request(address, what)
-    wait_until(lambda: ask("/before"), 10, "an answer")
-    wait_until(lambda: "/before" in open(path, encoding="utf-8").read(), 10, "the first line")
+    wait_until(lambda: request(address, "/before"), 10, "an answer")
+    line_with(path, "/before")
     os.rename(path, path + ".1")
     os.rename(errors, errors + ".1")
     s.kill(signal.SIGUSR1)
     wait_until(lambda: os.path.exists(path) and os.path.exists(errors), 10, "new files")
+
     def after():
-        ask("/after")
-        return "/after" in open(path, encoding="utf-8").read()
+        request(address, "/after")
+        return "/after" in text_of(path)
     wait_until(after, 10, "a line in the new file")
-    assert "/before" not in open(path, encoding="utf-8").read()
+    assert "/before" not in text_of(path)
     s.stop()
-    assert re.search(r"\[INFO\]", open(errors, encoding="utf-8").read())
+    assert "[INFO]" in text_of(errors)
+
+
+def text_of(path):
+    with open(path, encoding="utf-8") as f:
+        return f.read()
 
 
 def request(address, path):
@@ -223,6 +237,7 @@ def test_text_lines(server):
 
 def test_json_lines(serve):
     s = serve(workers=1, env={"LOG_FORMAT": "json"}, wait=False)
+
     def listening():
         rows = [json.loads(ln) for ln in s.log().splitlines() if ln.startswith("{")]
         return [r for r in rows if "Listening at" in r["message"]]

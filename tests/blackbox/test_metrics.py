@@ -33,6 +33,7 @@ def test_promtool_has_nothing_to_say(server):
 
 
 def test_names_and_types(server):
+    server.get("/")
     m = server.metrics()
     for name in NAMES:
         assert "capricorn_" + name in m.types, name

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lib import wait_until
+from lib import RawClient, wait_until
 
 pytestmark = pytest.mark.sanitize
 
@@ -185,18 +185,30 @@ def test_every_process_says_the_same(serve):
         for _ in range(10):
             c.request("POST", "/echo", body=b"x")
     seen = {}
-    wait_until(lambda: add_answer(s, seen) or len(seen) == 3, 20, "an answer of each worker")
+    clients = [s.connect() for _ in range(12)]  # they are spread over the workers
+    try:
+        wait_until(lambda: [add_answer(c, seen) for c in clients] and len(seen) == 3, 20,
+                   "an answer of each worker")
+    finally:
+        for c in clients:
+            c.close()
     assert len(set(seen.values())) == 1
+    at = ("127.0.0.1", int(s.wait_log(r"Status at: http://127\.0\.0\.1:(\d+)").group(1)))
+    with RawClient(at) as c:
+        assert what_all_say(c.get("/status").json()) == set(seen.values()).pop()
 
 
-def add_answer(s, seen):
-    """Asks on a new connection; notes who answered (it shows its own request) and what."""
-    st = s.get("/status", {"X-Request-Id": "me"}).json()
+def what_all_say(st):
+    return str((st["totals"]["requests"], st["generation"], st["listeners"], st["master"]["pid"],
+                sorted(w["pid"] for w in st["workers"]), st["keeper"]["pid"]))
+
+
+def add_answer(client, seen):
+    """Notes who answered (it shows its own request) and what."""
+    st = client.get("/status", {"X-Request-Id": "me"}).json()
     who = [w["slot"] for w in st["workers"] if w["request"] and w["request"]["id"] == "me"]
     if who:
-        same = (st["totals"]["requests"], st["generation"], tuple(st["listeners"]),
-                tuple(sorted(w["pid"] for w in st["workers"])), st["keeper"]["pid"])
-        seen[who[0]] = str(same)
+        seen[who[0]] = what_all_say(st)
 
 
 def test_prefix(serve):
