@@ -15,6 +15,7 @@
 #include "keeper/keeper.h"
 #include "master/master.h"
 #include "shm/shm.h"
+#include "status/status.h"
 #include "worker/worker.h"
 
 #define EXIT_CONFIG 1
@@ -49,7 +50,8 @@ static int print_config(const struct conf *conf)
 
 static int print_doc(const char *name)
 {
-	if (conf_write_doc(name, stdout) < 0 && master_write_doc(name, stdout) < 0) {
+	if (conf_write_doc(name, stdout) < 0 && master_write_doc(name, stdout) < 0 &&
+	    status_write_doc(name, stdout) < 0) {
 		fprintf(stderr, "capricorn: --print-doc: there is no document named %s\n", name);
 		return EXIT_CONFIG;
 	}

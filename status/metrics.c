@@ -374,8 +374,10 @@ static bool has_samples(enum metric m)
 	return false;
 }
 
-void status_write_metrics_doc(FILE *f)
+int status_write_doc(const char *name, FILE *f)
 {
+	if (strcmp(name, "metrics-md") != 0)
+		return -1;
 	fputs("# Metrics\n\n"
 	      "What `GET /metrics` shows, in the text format of Prometheus. Counters are sums over\n"
 	      "all processes there have been since the start and never go down; every process\n"
@@ -390,4 +392,5 @@ void status_write_metrics_doc(FILE *f)
 	fputs("\nThe bounds of the histograms are 2^k - 1 microseconds, from 127 microseconds to 134\n"
 	      "seconds. Within the server they are finer: eight buckets for each power of two, of\n"
 	      "which `/status` and `/api/v1/performance/stats` make their percentiles.\n", f);
+	return 0;
 }

@@ -54,7 +54,7 @@ enum status_need { STATUS_NEED_READ, STATUS_NEED_WRITE };
 const char *status_denied(const struct conf *conf, const struct status_request *rq,
 			  enum status_need need);
 
-/* docs/METRICS.md, from shm/metrics.def. */
-void status_write_metrics_doc(FILE *f);
+/* Documents made from the tables of this room: "metrics-md". 0, or -1 if there is none so named. */
+int status_write_doc(const char *name, FILE *f);
 
 #endif

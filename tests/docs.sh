@@ -21,6 +21,7 @@ while read -r name file; do
 done <<EOT
 settings-md docs/SETTINGS.md
 signals-md docs/SIGNALS.md
+metrics-md docs/METRICS.md
 man8 docs/man/capricorn.8
 man5 docs/man/capricorn.yaml.5
 sample etc/capricorn.yaml

@@ -435,7 +435,8 @@ static void test_metrics_doc(void **state)
 
 	(void)state;
 	assert_non_null(file);
-	status_write_metrics_doc(file);
+	assert_int_equal(status_write_doc("metrics-md", file), 0);
+	assert_int_equal(status_write_doc("another", file), -1);
 	assert_int_equal(fclose(file), 0);
 	assert_non_null(strstr(p, "| `capricorn_http_requests_total` | counter | route,method,code |"));
 	assert_non_null(strstr(p, "*later*"));
