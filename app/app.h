@@ -21,7 +21,7 @@ typedef void app_handler_f(struct request *r, const struct app_bound *b);
 
 struct app {
 	const char *name;                /* "builtin:api" */
-	const char *const *routes;       /* labels for metrics, NULL-ended; the master interns them */
+	const char *const *routes;       /* labels for metrics, NULL-ended */
 	app_handler_f *handler;
 };
 

@@ -4,8 +4,8 @@
  * them to its successor, which may write some a second time but loses none.
  *
  * A file that fails (a full disk) costs the lines that it was to have, and they are counted. A file
- * that stalls (a pipe nobody reads) leaves them in the ring, until it is half full: then access lines
- * are given up and counted, so that lines of the error log behind them still get out.
+ * that stalls (a pipe nobody reads) leaves them in the ring, until it is half full: then access
+ * lines are given up and counted, so that lines of the error log behind them still get out.
  */
 #include "keeper/drain.h"
 
@@ -24,7 +24,8 @@ struct drain {
 	/* A run of records of one kind out of one ring. */
 	enum shm_record_kind kind;
 	size_t n, len;
-	struct { size_t len; uint64_t pos; } end[BATCH_RECORDS]; /* after each: bytes, place in ring */
+	/* After each record: bytes of the batch, place in the ring. */
+	struct { size_t len; uint64_t pos; } end[BATCH_RECORDS];
 	char batch[BATCH_BYTES];
 	char wrapped[SHM_RECORD_MAX];
 };

@@ -19,8 +19,8 @@ enum drain_result {
 /* 0 or -errno. Writes to h->error_log and h->access_log. */
 int drain_new(const struct heritage *h, struct drain **ret_drain);
 void drain_free(struct drain *d);
-/* One round over all rings. Never blocks (but for a disk that hangs), and ends however fast the rings
- * are filled meanwhile. */
+/* One round over all rings. Never blocks (but for a disk that hangs), and ends however fast the
+ * rings are filled meanwhile. */
 enum drain_result drain_round(struct drain *d);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The keeper's loop. One timer beats every 600 ms and does all that is periodic: an idle keeper wakes
- * less than twice a second. While lines come in the rings are emptied every 50 ms; when a round finds
- * nothing the keeper says so in the segment (keeper_idle), and who writes the next line wakes it.
+ * The keeper's loop. One timer beats every 600 ms and does all that is periodic: an idle keeper
+ * wakes less than twice a second. While lines come in the rings are emptied every 50 ms; when a
+ * round finds nothing the keeper says so in the segment (keeper_idle), and who writes the next line
+ * wakes it.
  */
 #include "keeper/keeper.h"
 
@@ -63,7 +64,8 @@ static void flush(struct keeper *k)
 
 	if (r == DRAIN_EMPTY) {
 		/* Said first, looked at again then: a line that came in between is not left behind.
-		 * A wake-up that gets lost all the same costs no more than the time to the next beat. */
+		 * A wake-up that gets lost all the same costs no more than the time to the next
+		 * beat. */
 		atomic_store(idle, 1);
 		r = drain_round(k->drain);
 	}
@@ -119,7 +121,7 @@ static bool receive(struct keeper *k)
 	int fd;
 
 	if (n == 0)
-		loop_watch(k->loop, &k->control, 0); /* the master is gone: the lifeline says so, too */
+		loop_watch(k->loop, &k->control, 0); /* the master is gone; so says the lifeline */
 	if (n <= 0)
 		return n < 0 && errno == EINTR;
 	fd = received_fd(&msg);

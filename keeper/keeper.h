@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The keeper: one process beside the workers for what is periodic and what could fail. It writes the
- * logs out of the rings, samples /proc, and answers the built-in API on STATUS_BIND even when every
- * worker is stuck.
+ * The keeper: one process beside the workers for what is periodic and what could fail. It writes
+ * the logs out of the rings, samples /proc, and answers the built-in API on STATUS_BIND even when
+ * every worker is stuck.
  */
 #ifndef KEEPER_KEEPER_H
 #define KEEPER_KEEPER_H

@@ -18,8 +18,8 @@ void sample_all(struct sample *s, uint64_t now_ns);
 /* Is any process but this one left? By its pid and state; a zombie is not. */
 bool sample_others_live(const struct heritage *h);
 
-/* Of the text of /proc/PID/stat: the letter of the state, and user + system time in clock ticks. The
- * name of a process may hold anything, parentheses and newlines too. */
+/* Of the text of /proc/PID/stat: the letter of the state, and user + system time in clock ticks.
+ * The name of a process may hold anything, parentheses and newlines too. */
 bool sample_parse_stat(const char *text, char *ret_state, uint64_t *ret_ticks);
 
 #endif

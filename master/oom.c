@@ -26,8 +26,10 @@ static bool cgroup_path(const char *text, bool v2, char *out, size_t cap)
 		const char *two = one ? memchr(one + 1, ':', len - (size_t)(one + 1 - text)) : NULL;
 
 		if (two) {
-			size_t names = (size_t)(two - one - 1), path = len - (size_t)(two + 1 - text);
-			bool hit = v2 ? names == 0 : names == 6 && memcmp(one + 1, "memory", 6) == 0;
+			size_t names = (size_t)(two - one - 1);
+			size_t path = len - (size_t)(two + 1 - text);
+			bool hit = v2 ? names == 0 :
+				   names == 6 && memcmp(one + 1, "memory", 6) == 0;
 
 			if (hit && path < cap) {
 				memcpy(out, two + 1, path);

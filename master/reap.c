@@ -83,8 +83,8 @@ static void describe_request(const struct ending *e, uint64_t now, char *out, si
 
 	out[0] = '\0';
 	if (e->has_request)
-		snprintf(out, cap, ", at %s %s (id %s, client %s, %.1f s)", v->method, v->path, v->id,
-			 v->client,
+		snprintf(out, cap, ", at %s %s (id %s, client %s, %.1f s)", v->method, v->path,
+			 v->id, v->client,
 			 now > v->since_ns ? (double)(now - v->since_ns) / NS_PER_S : 0.0);
 }
 

@@ -120,8 +120,8 @@ void master_report_timeout(struct master *m, const struct child *c, uint64_t stu
 		     wchan[0] ? wchan : "?");
 	if (master_request_of(m, c->slot, &v))
 		snprintf(text + n, sizeof(text) - (size_t)n,
-			 " request=%s method=%s path=%s client=%s age=%.1fs state=%s", v.id, v.method,
-			 v.path, v.client,
+			 " request=%s method=%s path=%s client=%s age=%.1fs state=%s", v.id,
+			 v.method, v.path, v.client,
 			 now > v.since_ns ? (double)(now - v.since_ns) / NS_PER_S : 0.0,
 			 master_row_state_name(v.state));
 	else

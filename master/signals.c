@@ -123,8 +123,8 @@ int master_signals_open(struct master *m)
 	sigaddset(&set, SIGCHLD);
 	for (size_t i = 0; i < NROWS; i++)
 		sigaddset(&set, rows[i].sig);
-	if (sigprocmask(SIG_BLOCK, &set, &m->old_mask) != 0 || sigaction(SIGCHLD, &chld, NULL) != 0 ||
-	    sigaction(SIGPIPE, &ign, NULL) != 0)
+	if (sigprocmask(SIG_BLOCK, &set, &m->old_mask) != 0 ||
+	    sigaction(SIGCHLD, &chld, NULL) != 0 || sigaction(SIGPIPE, &ign, NULL) != 0)
 		return -1;
 	/* An ignored signal (nohup) would never reach the signalfd. */
 	for (size_t i = 0; i < NROWS; i++)

@@ -105,7 +105,7 @@ static void watch_doomed(struct master *m, struct child *c, uint64_t now, uint64
 	uint64_t due = end_of(m, c->since_ns, ms_to_ns(ABORT_MS));
 
 	if (c->kill_sent)
-		return; /* nothing stronger exists; a process in state D goes when the kernel lets it */
+		return; /* nothing is stronger; a process in state D goes when the kernel lets it */
 	if (now >= due)
 		master_kill(c, SIGKILL);
 	else

@@ -35,7 +35,7 @@ struct access_log {
 	char pid[12];
 	int64_t second;          /* that `stamp` was made for */
 	size_t stamp_len;
-	char stamp[48];          /* text: "[21/Nov/2026:04:33:46 +0000]"; JSON: "2026-11-21T04:33:46" */
+	char stamp[48]; /* text: "[21/Nov/2026:04:33:46 +0000]"; JSON: "2026-11-21T04:33:46" */
 };
 
 static const char combined[] = "%(h)s %(l)s %(u)s %(t)s \"%(r)s\" %(s)s %(b)s \"%(f)s\" \"%(a)s\"";
@@ -231,9 +231,11 @@ static void stamp(struct access_log *al, uint64_t wall_ns)
 	al->stamp_len = 0;
 	if (al->json) {
 		if (gmtime_r(&now, &tm))
-			al->stamp_len = strftime(al->stamp, sizeof(al->stamp), "%Y-%m-%dT%H:%M:%S", &tm);
+			al->stamp_len = strftime(al->stamp, sizeof(al->stamp),
+						 "%Y-%m-%dT%H:%M:%S", &tm);
 	} else if (localtime_r(&now, &tm)) {
-		al->stamp_len = strftime(al->stamp, sizeof(al->stamp), "[%d/%b/%Y:%H:%M:%S %z]", &tm);
+		al->stamp_len = strftime(al->stamp, sizeof(al->stamp), "[%d/%b/%Y:%H:%M:%S %z]",
+					 &tm);
 	}
 }
 

@@ -30,7 +30,8 @@ struct access_log_entry {
 };
 
 /*
- * `format` is "combined" (also NULL), "json", or text with gunicorn's atoms: %(h)s %(l)s %(u)s %(t)s
+ * `format` is "combined" (also NULL), "json", or text with gunicorn's atoms: %(h)s %(l)s %(u)s
+ * %(t)s
  * %(r)s %(m)s %(U)s %(q)s %(H)s %(s)s %(B)s %(b)s %(f)s %(a)s %(T)s %(M)s %(D)s %(L)s %(p)s
  * %({name}i)s (request field) %({name}o)s (answer field) %({name}e)s, and %% . 0, -EINVAL (a
  * format that conf/ would have refused) or -ENOMEM. Call it in the process that writes: %(p)s is

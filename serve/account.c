@@ -19,7 +19,8 @@ static void keeper_wake(const struct heritage *h)
 		heritage_poke(h, 0);
 }
 
-bool serve_put_record(const struct heritage *h, enum shm_record_kind kind, const char *p, size_t len)
+bool serve_put_record(const struct heritage *h, enum shm_record_kind kind, const char *p,
+		      size_t len)
 {
 	bool ok = shm_ring_put(h->shm, h->slot, kind, p, len);
 
@@ -117,6 +118,7 @@ void account_flush(struct serve *s)
 	struct shm_counters *c = &s->slot->c;
 	_Atomic uint64_t *by_class[] = {&c->responses_1xx, &c->responses_2xx, &c->responses_3xx,
 					&c->responses_4xx, &c->responses_5xx};
+	struct shm_hist *mine = &s->h->shm->hists[(size_t)s->h->slot * s->h->shm->geo.routes];
 	uint64_t now;
 
 	if (s->npend == 0)
@@ -131,8 +133,7 @@ void account_flush(struct serve *s)
 			shm_add(by_class[class - 1], p->times);
 		shm_series_add(s->h->shm, s->h->slot, p->route, p->method, (uint32_t)p->status,
 			       p->times);
-		shm_hist_add(&s->h->shm->hists[(size_t)s->h->slot * s->h->shm->geo.routes + p->route],
-			     (now - p->since_ns) / 1000, p->times);
+		shm_hist_add(&mine[p->route], (now - p->since_ns) / 1000, p->times);
 	}
 	s->npend = 0;
 }

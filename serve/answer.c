@@ -79,7 +79,8 @@ static void put_length(struct http_out *o, struct request *r, int64_t len)
 
 static void keep_content_type(struct request *r, struct slice type)
 {
-	size_t n = type.len < sizeof(r->content_type_text) ? type.len : sizeof(r->content_type_text);
+	size_t room = sizeof(r->content_type_text);
+	size_t n = type.len < room ? type.len : room;
 
 	if (!r->serve->access || n == 0)
 		return;
@@ -318,8 +319,8 @@ static bool push_file(struct request *r)
 		if (w < 0)
 			return write_failed(r);
 		if (w == 0) { /* the file has become shorter: only a cut tells the client */
-			log_errx("a file that was being sent has shrunk, request %.*s", (int)r->id.len,
-				 r->id.p);
+			log_errx("a file that was being sent has shrunk, request %.*s",
+				 (int)r->id.len, r->id.p);
 			conn_die(c);
 			return false;
 		}
@@ -395,7 +396,7 @@ static bool push_pull(struct request *r)
 			r->part_left = 0;
 		if (n == 0 && r->part_left > 0) {
 			r->fill_waits = true;
-			(void)conn_flush(c); /* what there is goes out now: streams are not held back */
+			(void)conn_flush(c); /* now: streams are not held back */
 			return false;
 		}
 		if (r->part_left == 0)

@@ -57,7 +57,8 @@ static void list_append(struct conn *c, enum conn_list list)
 
 static void list_move(struct conn *c, enum conn_list list)
 {
-	/* Idle is ordered by the end of the last request; the others by when it came onto the list. */
+	/* Idle is ordered by the end of the last request; the others by when it came onto the list.
+	 */
 	if (c->list == list && (list != CL_IDLE || !c->next))
 		return;
 	list_remove(c);
@@ -663,7 +664,7 @@ static void drain_list(struct serve *s, enum conn_list list, bool at_once)
 		if (at_once)
 			conn_die(c);
 		else
-			timer_arm(s->loop, &c->timer, conn_due(c)); /* stays where it is in the list */
+			timer_arm(s->loop, &c->timer, conn_due(c)); /* it keeps its place */
 	}
 }
 

@@ -24,8 +24,8 @@ static void know_client(struct request *r)
 		return;
 	r->client_known = true;
 	r->client = r->conn->peer;
-	r->forwarded = r->head.known[HTTP_F_X_FORWARDED_FOR].p || r->head.known[HTTP_F_FORWARDED].p ||
-		       r->head.known[HTTP_F_VIA].p;
+	r->forwarded = r->head.known[HTTP_F_X_FORWARDED_FOR].p ||
+		       r->head.known[HTTP_F_FORWARDED].p || r->head.known[HTTP_F_VIA].p;
 	if (r->forwarded)
 		client_behind_proxies(&r->client, &r->head, &r->serve->h->conf->forwarded_allow);
 }
@@ -330,8 +330,8 @@ static void end(struct request *r)
 	answer_release(r);
 	if (r->close) {
 		c->closing = true;
-		/* The client did not ask for it: it may have sent more, and closing with input unread
-		 * would make the kernel drop the answer (RFC 9112, 9.6). */
+		/* The client did not ask for it: it may have sent more, and closing with input
+		 * unread would make the kernel drop the answer (RFC 9112, 9.6). */
 		if (r->head.keep_alive || r->broken_head || r->failed || !r->body_done)
 			c->linger = true;
 	}

@@ -25,7 +25,8 @@ static size_t slab_size(const struct serve *s)
 static void read_settings(struct serve *s)
 {
 	const struct settings *set = s->set;
-	size_t two_fields = (size_t)set->limit_request_line + 2 * (size_t)set->limit_request_field_size;
+	size_t two_fields = (size_t)set->limit_request_line +
+			    2 * (size_t)set->limit_request_field_size;
 
 	s->limits = (struct http_limits){
 		.line_max = (size_t)set->limit_request_line,

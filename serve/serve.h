@@ -59,8 +59,8 @@ void request_answer(struct request *r, int status, struct slice content_type, st
 void request_answer_take(struct request *r, int status, struct slice content_type, char *heap,
 			 size_t len);
 /* 2. Pulled: `fill` is asked for up to `cap` bytes whenever the client can take more; returns the
- * number of bytes, 0 = nothing yet (request_body_more() later), -1 = failed (the connection is cut so that
- * the client sees it). total < 0: unknown length, chunked; then *ret_end = true ends it. */
+ * number of bytes, 0 = nothing yet (request_body_more() later), -1 = failed (the connection is cut
+ * so that the client sees it). total < 0: unknown length, chunked; then *ret_end = true ends it. */
 typedef long request_fill_f(struct request *r, void *arg, char *buf, size_t cap, bool *ret_end);
 void request_answer_pull(struct request *r, int status, struct slice content_type, int64_t total,
 			 request_fill_f *fill, void *arg);
@@ -87,7 +87,7 @@ struct serve_options {
 	const struct heritage *heritage;
 	struct loop *loop;
 	uint32_t connections_max;
-	bool keeper;               /* status listener: no access log, everything is a status request */
+	bool keeper;               /* status listener: no access log, only status requests */
 	serve_handler_f *handler;
 	void *handler_arg;
 };
@@ -104,13 +104,13 @@ uint32_t serve_connections(const struct serve *s);
  * the oldest unfinished head. */
 bool serve_make_room(struct serve *s);
 
-/* From now on every answer says Connection: close; idle connections go after linger_ms (0: at once);
- * calls `done` (from the loop) when none is left. */
+/* From now on every answer says Connection: close; idle connections go after linger_ms (0: at
+ * once); calls `done` (from the loop) when none is left. */
 void serve_drain(struct serve *s, uint32_t linger_ms, void (*done)(struct serve *s, void *arg),
 		 void *arg);
 
-/* Puts a log record into the own slot's ring and wakes the keeper if it sleeps. false = no room; the
- * loss is counted. Does not block. */
+/* Puts a log record into the own slot's ring and wakes the keeper if it sleeps. false = no room;
+ * the loss is counted. Does not block. */
 bool serve_put_record(const struct heritage *h, enum shm_record_kind kind, const char *p,
 		      size_t len);
 

@@ -12,7 +12,7 @@
 
 #define BUF_SMALL   2048u          /* what a parked head or a few waiting bytes keep */
 #define BUF_BIG     32768u         /* what a turn reads into and writes from */
-#define OUT_RESERVE 4096u          /* free in the output before a request begins: head and small body */
+#define OUT_RESERVE 4096u          /* free in the output before a request begins */
 #define ROOM_MIN    4096u          /* free in the input before it is read into */
 #define DROP_MAX    65536u         /* of a body that nobody wants, to keep the connection alive */
 #define FLUSH_MAX   (512u * 1024u) /* written to one connection per turn */
@@ -44,7 +44,7 @@ struct conn {
 	struct conn *prev, *next;  /* `next` also links the free ones */
 	struct buf *in, *out;      /* NULL while empty: an idle connection holds no buffer */
 	struct request *req;       /* the one request that runs; NULL = none */
-	uint64_t since_ns;         /* first byte of the head being read, or begin of the idle time */
+	uint64_t since_ns;         /* first byte of the head being read, or begin of idleness */
 	uint64_t progress_ns;      /* last time the client took bytes, or begin of the linger */
 	uint64_t sent;             /* bytes, since it came onto its list */
 	uint64_t mark_ns;          /* when its pace was looked at last; 0 = not yet */
@@ -191,7 +191,7 @@ void request_fail(struct request *r, int status, const char *detail);
 
 /* answer.c */
 void answer_date(struct serve *s);
-bool answer_push(struct request *r);   /* heap, file, pull: true = all of it is written or buffered */
+bool answer_push(struct request *r);   /* heap, file, pull: true = all is written or buffered */
 void answer_release(struct request *r);
 
 /* account.c */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who may see and who may change. Reading: clients in STATUS_ALLOW by their address, or anybody with
- * ADMIN_TOKEN. Changing: the token; or a client on this very machine that could not be a page in a
- * browser (a JSON body needs the consent of the server, a foreign page has its own Origin, a name
- * that was rebound to 127.0.0.1 is not a loopback Host).
+ * Who may see and who may change. Reading: clients in STATUS_ALLOW by their address, or anybody
+ * with ADMIN_TOKEN. Changing: the token; or a client on this very machine that could not be a page
+ * in a browser (a JSON body needs the consent of the server, a foreign page has its own Origin, a
+ * name that was rebound to 127.0.0.1 is not a loopback Host).
  */
 #include "conf/conf.h"
 #include "status/status.h"
@@ -34,8 +34,8 @@ static bool bears_token(const struct conf *conf, struct slice authorization)
 }
 
 /*
- * A request that came through a proxy is not local, whatever address it has: a proxy on this machine
- * connects from loopback, and may let through an X-Forwarded-For that a client made up.
+ * A request that came through a proxy is not local, whatever address it has: a proxy on this
+ * machine connects from loopback, and may let through an X-Forwarded-For that a client made up.
  */
 static bool in_status_allow(const struct conf *conf, const struct status_request *rq)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * /metrics: the text format of Prometheus, version 0.0.4, and the document about it, both from
- * shm/metrics.def. A metric is a sum of counters (rows of the table) or computed by a function here;
- * one that has no sample, since its feature is not built yet, is left out of the text.
+ * shm/metrics.def. A metric is a sum of counters (rows of the table) or computed by a function
+ * here; one that has no sample, since its feature is not built yet, is left out of the text.
  */
 #include <inttypes.h>
 #include <stddef.h>

@@ -35,9 +35,9 @@ struct status_reply {
 	struct strbuf body;
 };
 
-/* Is `path` (normalised, whole) one of the built-in paths under STATUS_PREFIX? If so *ret_rest is the
- * path without the prefix. `at_root` = a STATUS_BIND listener: no prefix. The open ones (/health,
- * /livez, /readyz) count; "/" and "/echo" are the api app's and do not. */
+/* Is `path` (normalised, whole) one of the built-in paths under STATUS_PREFIX? If so *ret_rest is
+ * the path without the prefix. `at_root` = a STATUS_BIND listener: no prefix. The open ones
+ * (/health, /livez, /readyz) count; "/" and "/echo" are the api app's and do not. */
 bool status_match(const struct conf *conf, bool at_root, struct slice path, struct slice *ret_rest);
 
 /* Answers. Never fails: out of memory is a 503. Access rules and methods are checked here. */
@@ -49,7 +49,8 @@ void status_reply_fini(struct status_reply *r);
 void status_problem(struct strbuf *out, bool text, int status, const char *title,
 		    const char *detail, struct slice request_id);
 
-/* One access decision, for tests and for access: status. NULL = allowed; else why not (for the 403). */
+/* One access decision, for tests and for access: status. NULL = allowed; else why not (for the
+ * 403). */
 enum status_need { STATUS_NEED_READ, STATUS_NEED_WRITE };
 const char *status_denied(const struct conf *conf, const struct status_request *rq,
 			  enum status_need need);

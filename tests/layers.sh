@@ -55,7 +55,8 @@ for file in ./*.c ./*/*.[ch] tests/*/*.[ch]; do
 		guard=$(echo "$path" | tr 'a-z/.-' 'A-Z___')
 		grep -q "^#ifndef $guard\$" "$file" || complain "$file: no guard $guard" ;;
 	esac
-	expand "$file" | awk -v f="$file" 'length($0) > 100 { print f ":" NR ": longer than 100"; n++ }
-		END { exit n > 0 }' || bad=1
+	# A text that is searched for is not torn: only what does not end in a string is measured.
+	expand "$file" | awk -v f="$file" 'length($0) > 100 && !/"[]})]*[,;]?$/ {
+		print f ":" NR ": longer than 100"; n++ } END { exit n > 0 }' || bad=1
 done
 exit $bad

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who accepts. The listening sockets are shared, so no queued connection is lost with a worker. Each
- * worker that is not above its share has them in its epoll, exclusively: the kernel wakes one that
- * waits. "Above" is more than an eighth (at least one) over the mean of the workers that are ready.
+ * Who accepts. The listening sockets are shared, so no queued connection is lost with a worker.
+ * Each worker that is not above its share has them in its epoll, exclusively: the kernel wakes one
+ * that waits. "Above" is more than an eighth (at least one) over the mean of the workers that are
+ * ready.
  *
  * What others count is read without a lock and may be old; it may even come from a worker that is
  * stopped. So a worker that does not listen looks at the queue every RESCUE_NS: what has been left
@@ -243,7 +244,8 @@ int accept_new(const struct heritage *h, struct loop *l, struct serve *s, struct
 		a->listener[i] = (struct listener){
 			.watch = {.fd = fd, .first = true, .cb = on_listener}, .acceptor = a,
 		};
-		/* Inherited by what is accepted: saves a system call per connection. Not for unix. */
+		/* Inherited by what is accepted: saves a system call per connection. Not for unix.
+		 */
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	}
 	*ret = a;

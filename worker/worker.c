@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The life of a worker: boot, serve, drain, leave. Commands come as a word in the slot, announced by
- * the slot's eventfd; what the worker has to say (ready, wants to be replaced) it writes into its
- * slot and pokes the master.
+ * The life of a worker: boot, serve, drain, leave. Commands come as a word in the slot, announced
+ * by the slot's eventfd; what the worker has to say (ready, wants to be replaced) it writes into
+ * its slot and pokes the master.
  */
 #include "worker/worker.h"
 
@@ -48,7 +48,8 @@ static struct worker *self; /* for the sinks, which have no argument or run in a
 static void on_parent_death(int sig)
 {
 	(void)sig;
-	/* The loop sees the end of the lifeline. If it is stuck, this ends it: SIGALRM is not caught. */
+	/* The loop sees the end of the lifeline. If it is stuck, this ends it: SIGALRM is not
+	 * caught. */
 	(void)alarm(self ? (unsigned)(self->h->conf->s.graceful_timeout / 1000) + 1 : 1);
 }
 

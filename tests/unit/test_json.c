@@ -29,7 +29,7 @@ static void test_quote(void **state)
 	QUOTE("a\"b\\c", "a\\\"b\\\\c");
 	QUOTE("\b\t\n\v\f\r", "\\b\\t\\n\\u000b\\f\\r");
 	QUOTE("\0\x1f\x7f", "\\u0000\\u001f\\u007f");
-	QUOTE("\xc2\x85\xc2\xa0", "\\u0085\xc2\xa0");         /* C1 is escaped, the space after it not */
+	QUOTE("\xc2\x85\xc2\xa0", "\\u0085\xc2\xa0"); /* C1 is escaped, the space after it not */
 	QUOTE("\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x90", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x90");
 	QUOTE("\xe9", "\\u00e9");                             /* Latin-1 */
 	QUOTE("\xc3", "\\u00c3");                             /* cut */

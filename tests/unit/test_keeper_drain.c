@@ -200,8 +200,8 @@ static void test_access_log_off(void **state)
 	assert_int_equal(failed(f), 0);
 }
 
-/* Keepers that are killed again and again: every line is in the file, in order, none is cut; some may
- * be there twice. */
+/* Keepers that are killed again and again: every line is in the file, in order, none is cut; some
+ * may be there twice. */
 static void test_kills(void **state)
 {
 	struct fixture *f = *state;

@@ -8,7 +8,8 @@
 #include "status/status.h"
 
 static const struct shm_geometry geo = {
-	.slots = 5, .rows = 8, .routes = 4, .series = 64, .ring_bytes = 512, .exits = 4, .events = 8,
+	.slots = 5, .rows = 8, .routes = 4, .series = 64, .ring_bytes = 512,
+	.exits = 4, .events = 8,
 };
 
 struct fixture {
@@ -340,7 +341,8 @@ static void test_metrics(void **state)
 			      "le=\"134.217727\"}") == 3);
 	assert_true(metric(f, "capricorn_http_request_duration_seconds_bucket{route=\"/echo\","
 			      "le=\"+Inf\"}") == 4);
-	assert_true(metric(f, "capricorn_http_request_duration_seconds_count{route=\"/echo\"}") == 4);
+	assert_true(metric(f, "capricorn_http_request_duration_seconds_count{route=\"/echo\"}") ==
+		    4);
 	assert_true(metric(f, "capricorn_worker_up{slot=\"1\"}") == 1);
 	assert_true(metric(f, "capricorn_worker_restarts_total{reason=\"killed\"}") == 0);
 	assert_true(metric(f, "capricorn_build_info{version=\"" PACKAGE_VERSION "\"}") == 1);
@@ -411,7 +413,8 @@ static void test_garbage(void **state)
 		fill_random(f->shm.base, f->shm.size, &seed);
 		for (uint32_t i = 0; i < geo.slots; i++) /* some of them look like processes */
 			if (rnd(&seed) % 2)
-				shm_set(&shm_slot(&f->shm, i)->kind, i == 0 ? SHM_KEEPER : SHM_WORKER);
+				shm_set(&shm_slot(&f->shm, i)->kind,
+					i == 0 ? SHM_KEEPER : SHM_WORKER);
 		for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
 			json_error_t err;
 			json_t *doc;
