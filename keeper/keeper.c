@@ -388,5 +388,7 @@ int keeper_main(const struct heritage *h)
 	sample_free(k.sample);
 	drain_free(k.drain);
 	loop_free(k.loop);
+	check_set_sink(NULL); /* this frame is gone when exit handlers run */
+	self = NULL;
 	return k.exit_code;
 }

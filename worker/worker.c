@@ -281,5 +281,10 @@ int worker_main(const struct heritage *h)
 	accept_free(w.acceptor);
 	serve_free(w.serve);
 	loop_free(w.loop);
+	/* Exit handlers run after this frame is gone: nothing may reach for it any more. */
+	(void)prctl(PR_SET_PDEATHSIG, 0);
+	self = NULL;
+	log_set_sink(NULL, NULL);
+	check_set_sink(NULL);
 	return w.exit_code;
 }
