@@ -225,7 +225,9 @@ static void take_app(struct cursor *c, const char *arg)
 void conf_read_args(struct conf_loading *ld, const struct conf_input *in, bool apply,
 		    struct conf_args *ret)
 {
-	struct cursor c = {.ld = ld, .argv = in->argv, .argc = in->argc, .apply = apply, .ret = ret};
+	struct cursor c = {
+		.ld = ld, .argv = in->argv, .argc = in->argc, .apply = apply, .ret = ret,
+	};
 
 	for (c.i = 1; c.i < c.argc; c.i++) {
 		const char *arg = c.argv[c.i];

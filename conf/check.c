@@ -276,7 +276,8 @@ static bool looks_python(const char *text)
 
 	for (i = 0; isalnum((unsigned char)text[i]) || text[i] == '_' || text[i] == '.'; i++)
 		;
-	return i > 0 && text[i] == ':' && (isalpha((unsigned char)text[i + 1]) || text[i + 1] == '_');
+	return i > 0 && text[i] == ':' &&
+	       (isalpha((unsigned char)text[i + 1]) || text[i + 1] == '_');
 }
 
 static bool looks_module(const char *text)
@@ -284,6 +285,21 @@ static bool looks_module(const char *text)
 	const char *so = strstr(text, ".so");
 
 	return strchr(text, '/') || (so && (so[3] == '\0' || so[3] == ':'));
+}
+
+/* What follows "builtin:" has to be near by itself: the prefix is a good part of a short name. */
+static const char *nearest_builtin(const char *text, const char *const *names)
+{
+	static const char *const words[] = {"api", "echo", "hello", NULL};
+	const char *word;
+
+	if (strncmp(text, "builtin:", 8) != 0)
+		return conf_nearest(slice_of(text), names);
+	word = conf_nearest(slice_of(text + 8), words);
+	for (size_t i = 0; words[i]; i++)
+		if (words[i] == word)
+			return names[i];
+	return NULL;
 }
 
 bool conf_check_app(const char *text, struct strbuf *why)
@@ -294,7 +310,7 @@ bool conf_check_app(const char *text, struct strbuf *why)
 
 	if (conf_app_parse(text, &app))
 		return true;
-	near = conf_nearest(slice_of(text), names);
+	near = nearest_builtin(text, names);
 	if (near || strncmp(text, "builtin:", 8) == 0)
 		strbuf_puts(why, "is not a built-in app");
 	else if (strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0)

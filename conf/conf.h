@@ -92,12 +92,12 @@ struct conf_input {
 struct conf_report {
 	size_t nerrors;
 	struct strbuf errors;  /* "file.yaml:12: worker_timeout: ..." lines */
-	struct strbuf notes;   /* lines for the log: file in use, ignored Kubernetes links, lowered values */
+	struct strbuf notes;   /* lines for the log: file in use, ignored links, lowered values */
 };
 void conf_report_init(struct conf_report *r);
 void conf_report_fini(struct conf_report *r);
 
-/* Reads all origins. 0 and *ret_conf, or -1 and r->nerrors > 0. Reads files, else does not block. */
+/* Reads all origins. 0 and *ret_conf, or -1 and r->nerrors > 0. Blocks only for reading files. */
 int conf_load(const struct conf_input *in, struct conf **ret_conf, struct conf_report *r);
 void conf_free(struct conf *c);
 
@@ -110,7 +110,9 @@ void conf_carry_over(struct conf *next, const struct conf *cur, struct conf_repo
 
 /* Documents made from the table. */
 void conf_write_help(FILE *f);                         /* --help */
-int conf_write_doc(const char *name, FILE *f);         /* "settings-md", "man8", "man5", "sample"; -1 unknown */
-void conf_write_print(const struct conf *c, FILE *f);  /* --print-config: JSON, value and origin of each row */
+/* "settings-md", "man8", "man5", "sample"; -1: there is none of that name. */
+int conf_write_doc(const char *name, FILE *f);
+/* --print-config: JSON, value and origin of each row. */
+void conf_write_print(const struct conf *c, FILE *f);
 
 #endif

@@ -62,7 +62,8 @@ const struct conf_row *conf_row_by_key(struct slice key);       /* key, or alias
 const struct conf_row *conf_row_by_flag(struct slice flag);     /* "--workers", "-w" */
 /* The nearest of the words (which end with NULL), or NULL if none is near. Case does not count. */
 const char *conf_nearest(struct slice word, const char *const *words);
-/* The nearest row; its name, key or first flag, whichever is asked for. Into `out`; false = none. */
+/* The nearest row; its name, key or first flag, whichever is asked for. Into `out`; false = none.
+ */
 enum conf_naming { CONF_BY_NAME, CONF_BY_KEY, CONF_BY_FLAG };
 bool conf_nearest_row(struct slice word, enum conf_naming how, struct strbuf *out);
 /* The flag "--web-workers" of a row's own name. */

@@ -32,7 +32,7 @@ static bool read_small(const char *path, char *buf, size_t cap)
 
 static int affinity(void)
 {
-	/* More CPUs than a cpu_set_t holds are possible: the set grows until the kernel is content. */
+	/* More CPUs than a cpu_set_t holds are possible: it grows until the kernel is content. */
 	for (int n = CPU_SETSIZE; n <= CPUS_MAX; n *= 2) {
 		cpu_set_t *set = CPU_ALLOC((size_t)n);
 		size_t size = CPU_ALLOC_SIZE((size_t)n);

@@ -126,7 +126,7 @@ static void help_row(FILE *f, const struct conf_row *row)
 void conf_write_help(FILE *f)
 {
 	fputs("Usage: capricorn [OPTIONS] [APP]\n\n"
-	      "A prefork application server: a master, WEB_WORKERS worker processes and a keeper.\n"
+	      "A prefork application server: a master, worker processes and a keeper.\n"
 	      "APP is builtin:api (the default), builtin:echo or builtin:hello.\n\n"
 	      "Options:\n", f);
 	for (const struct conf_option *o = conf_options; o->flags; o++) {
@@ -147,9 +147,9 @@ void conf_write_help(FILE *f)
 			help_row(f, &conf_rows[i]);
 	}
 	fputs("\nEach setting is also an environment variable (its name, also with the prefix\n"
-	      "CAPRICORN_) and a key of the configuration file (its name in lower case), and has a\n"
-	      "flag of its own name (--web-workers). Flags win over the environment, that over the\n"
-	      "--env-file, that over the configuration file. See capricorn(8).\n", f);
+	      "CAPRICORN_) and a key of the configuration file (its name in lower case), and\n"
+	      "has a flag of its own name (--web-workers). Flags win over the environment,\n"
+	      "that over the --env-file, that over the configuration file. See capricorn(8).\n", f);
 }
 
 /* ---- docs/SETTINGS.md ---- */

@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define VARS_MAX 4096u /* lines of a file: nobody writes so many by hand */
+#define NAME_SHOWN 100 /* of a name in messages */
+#define VARS_MAX   4096u /* lines of a file: nobody writes so many by hand */
 
 struct var {
 	struct slice name, value;
@@ -55,10 +56,11 @@ static bool push(struct vars *v, const struct var *var)
 
 static const char *place_of(struct vars *v, const struct var *var)
 {
+	int len = var->name.len < NAME_SHOWN ? (int)var->name.len : NAME_SHOWN;
+
 	if (v->file)
-		return conf_text(v->ld, "%s:%u: %.*s", v->file, var->line, (int)var->name.len,
-				 var->name.p);
-	return conf_text(v->ld, "environment variable %.*s", (int)var->name.len, var->name.p);
+		return conf_text(v->ld, "%s:%u: %.*s", v->file, var->line, len, var->name.p);
+	return conf_text(v->ld, "environment variable %.*s", len, var->name.p);
 }
 
 static bool has_prefix(struct slice s, struct slice prefix)
@@ -160,7 +162,8 @@ static void apply(struct vars *v)
 		const struct var *var = pick(v, &conf_rows[i]);
 
 		if (var)
-			conf_set_text(v->ld, &conf_rows[i], v->origin, var->value, place_of(v, var));
+			conf_set_text(v->ld, &conf_rows[i], v->origin, var->value,
+				      place_of(v, var));
 	}
 	free(v->item);
 }

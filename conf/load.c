@@ -83,9 +83,19 @@ void conf_report_fini(struct conf_report *r)
 	r->nerrors = 0;
 }
 
+/* Names of variables, flags and files are foreign texts: none of them can begin a line of its own. */
+static void end_line(struct strbuf *sb, size_t start)
+{
+	for (size_t i = start; !sb->failed && i < sb->len; i++)
+		if ((unsigned char)sb->p[i] < 0x20 || sb->p[i] == 0x7f)
+			sb->p[i] = '?';
+	strbuf_puts(sb, "\n");
+}
+
 void conf_error(struct conf_loading *ld, const char *place, const char *fmt, ...)
 {
 	struct strbuf *sb = &ld->report->errors;
+	size_t start = sb->len;
 	va_list ap;
 
 	ld->report->nerrors++;
@@ -93,17 +103,18 @@ void conf_error(struct conf_loading *ld, const char *place, const char *fmt, ...
 	va_start(ap, fmt);
 	strbuf_vprintf(sb, fmt, ap);
 	va_end(ap);
-	strbuf_puts(sb, "\n");
+	end_line(sb, start);
 }
 
 void conf_note(struct conf_report *r, const char *fmt, ...)
 {
+	size_t start = r->notes.len;
 	va_list ap;
 
 	va_start(ap, fmt);
 	strbuf_vprintf(&r->notes, fmt, ap);
 	va_end(ap);
-	strbuf_puts(&r->notes, "\n");
+	end_line(&r->notes, start);
 }
 
 const char *conf_text(struct conf_loading *ld, const char *fmt, ...)

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/* The table itself, and the documents made from it. */
+#include "conf_help.h"
+
+#include <ctype.h>
+
+#include <jansson.h>
+
+#include "conf/conf_priv.h"
+
+/* What a writer writes, as a text for the caller to free. */
+static char *written(void (*write_doc)(FILE *f))
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	assert_non_null(f);
+	write_doc(f);
+	assert_int_equal(fclose(f), 0);
+	return text;
+}
+
+static void test_rows_are_whole(void **state)
+{
+	(void)state;
+	assert_non_null(conf_rows[0].group);
+	for (size_t i = 0; i < CONF_ROWS; i++) {
+		const struct conf_row *row = &conf_rows[i];
+
+		assert_non_null(row->name);
+		assert_int_equal(strlen(row->name), strlen(row->key));
+		for (size_t k = 0; row->name[k]; k++)
+			assert_int_equal(tolower((unsigned char)row->name[k]), row->key[k]);
+		assert_non_null(row->help);
+		assert_true(isupper((unsigned char)row->help[0]));
+		assert_true(strchr(".:", row->help[strlen(row->help) - 1]) != NULL);
+		if (row->type == CONF_T_INT || row->type == CONF_T_DURATION ||
+		    row->type == CONF_T_SIZE || row->type == CONF_T_MODE)
+			assert_true(row->min < row->max);
+		if (row->later && !row->def) /* "only its default" needs one, or none at all */
+			assert_null(row->shown);
+	}
+}
+
+/* Every name leads to its own row: none is there twice. */
+static void test_names_are_unique(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < CONF_ROWS; i++) {
+		const struct conf_row *row = &conf_rows[i];
+		struct strbuf own;
+
+		assert_ptr_equal(conf_row_by_name(slice_of(row->name)), row);
+		assert_ptr_equal(conf_row_by_key(slice_of(row->key)), row);
+		for (const char *p = row->aliases; p && *p; ) {
+			size_t len = strcspn(p, " ");
+
+			assert_ptr_equal(conf_row_by_name((struct slice){p, len}), row);
+			p += len + strspn(p + len, " ");
+		}
+		for (const char *p = row->flags; p && *p; ) {
+			size_t len = strcspn(p, " ");
+
+			assert_ptr_equal(conf_row_by_flag((struct slice){p, len}), row);
+			for (const struct conf_option *o = conf_options; o->flags; o++)
+				assert_null(strstr(o->flags, row->flags));
+			p += len + strspn(p + len, " ");
+		}
+		strbuf_init(&own);
+		conf_own_flag(row, &own);
+		assert_ptr_equal(conf_row_by_flag(slice_of(own.p)), i == CONF_R_APP ? NULL : row);
+		strbuf_fini(&own);
+	}
+}
+
+static void test_nearest(void **state)
+{
+	static const char *const words[] = {"alpha", "beta", NULL};
+	struct strbuf near;
+
+	(void)state;
+	assert_string_equal(conf_nearest(SLICE("alhpa"), words), "alpha");
+	assert_string_equal(conf_nearest(SLICE("bet"), words), "beta");
+	assert_null(conf_nearest(SLICE("gamma"), words));
+	assert_null(conf_nearest(SLICE(""), words));
+	strbuf_init(&near);
+	assert_true(conf_nearest_row(SLICE("WORKER_TIMOUT"), CONF_BY_NAME, &near));
+	assert_string_equal(near.p, "WORKER_TIMEOUT");
+	assert_true(conf_nearest_row(SLICE("keepalive_timout"), CONF_BY_KEY, &near));
+	assert_string_equal(near.p, "keepalive_timeout");
+	assert_true(conf_nearest_row(SLICE("--acces-logfile"), CONF_BY_FLAG, &near));
+	assert_string_equal(near.p, "--access-logfile");
+	assert_false(conf_nearest_row(SLICE("--quite-something-else"), CONF_BY_FLAG, &near));
+	strbuf_fini(&near);
+}
+
+/* The documents name each setting, and say which are not built yet. */
+static void test_documents_name_all(void **state)
+{
+	static void (*const writers[])(FILE *) = {
+		conf_write_help, conf_write_markdown, conf_write_man8, conf_write_sample,
+		conf_write_man5,
+	};
+
+	(void)state;
+	for (size_t w = 0; w < sizeof(writers) / sizeof(writers[0]); w++) {
+		char *text = written(writers[w]);
+		bool by_key = writers[w] == conf_write_sample || writers[w] == conf_write_man5;
+
+		for (size_t i = 0; i < CONF_ROWS; i++)
+			if (!strstr(text, by_key ? conf_rows[i].key : conf_rows[i].name))
+				fail_msg("document %zu lacks %s", w, conf_rows[i].name);
+		assert_non_null(strstr(text, "ot built yet"));
+		free(text);
+	}
+}
+
+static void test_help_fits(void **state)
+{
+	char *text = written(conf_write_help), *line, *rest = NULL;
+
+	(void)state;
+	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		assert_true(strlen(line) <= 80);
+	free(text);
+}
+
+/* The sample file is the defaults: as it is, and with every key brought to life. */
+static void test_sample_is_the_defaults(void **state)
+{
+	char *text = written(conf_write_sample);
+	struct loaded plain, sample;
+
+	(void)state;
+	plain = load_ok(ARGS(), NO_ENV);
+	for (int alive = 0; alive < 2; alive++) {
+		for (char *p = text; alive && (p = strstr(p, "\n#")); p++)
+			if (islower((unsigned char)p[2]))
+				memmove(p + 1, p + 2, strlen(p + 2) + 1);
+		write_file("test.yaml", text);
+		sample = load_ok(ARGS("-c", "test.yaml"), NO_ENV);
+		for (size_t i = 0; i < CONF_ROWS; i++) {
+			/* MAX_REQUESTS that is set, if to its default, is not left alone. */
+			if (alive && i == CONF_R_MIN_WORKER_LIFETIME)
+				continue;
+			if (!conf_value_equal(&conf_rows[i], &plain.conf->s, &sample.conf->s))
+				fail_msg("%s is not its default", conf_rows[i].name);
+		}
+		assert_int_equal(sample.conf->priv->from[CONF_R_BACKLOG].origin,
+				 alive ? CONF_FILE : CONF_DEFAULT);
+		unload(&sample);
+	}
+	unload(&plain);
+	free(text);
+}
+
+static const struct conf *to_print;
+
+static void print_it(FILE *f)
+{
+	conf_write_print(to_print, f);
+}
+
+static json_t *printed(const struct conf *c)
+{
+	char *text;
+	json_t *doc;
+
+	to_print = c;
+	text = written(print_it);
+	doc = json_loads(text, 0, NULL);
+	assert_non_null(doc);
+	free(text);
+	return doc;
+}
+
+static const json_t *member(const json_t *doc, const char *key, const char *name)
+{
+	return json_object_get(json_object_get(doc, key), name);
+}
+
+static void test_print(void **state)
+{
+	struct loaded l;
+	json_t *doc;
+
+	(void)state;
+	write_file("test.yaml", "retry_delay: 500ms\nadmin_token: hush\nbacklog: 10\n");
+	l = load_ok(ARGS("-c", "test.yaml", "-w3", "-m", "022", "--name", "\xff"),
+		    ENV("KEEPALIVE=1m"));
+	doc = printed(l.conf);
+	assert_int_equal(json_object_size(doc), CONF_ROWS);
+	assert_int_equal(json_integer_value(member(doc, "web_workers", "value")), 3);
+	assert_string_equal(json_string_value(member(doc, "web_workers", "origin")), "flag");
+	assert_string_equal(json_string_value(member(doc, "web_workers", "place")), "flag -w");
+	assert_int_equal(json_integer_value(member(doc, "keepalive_timeout", "value")), 60);
+	assert_string_equal(json_string_value(member(doc, "keepalive_timeout", "place")),
+			    "environment variable KEEPALIVE");
+	assert_true(json_real_value(member(doc, "retry_delay", "value")) == 0.5);
+	assert_string_equal(json_string_value(member(doc, "backlog", "place")),
+			    "test.yaml:3:10: backlog");
+	assert_string_equal(json_string_value(member(doc, "admin_token", "value")), "(not shown)");
+	assert_string_equal(json_string_value(member(doc, "umask", "value")), "0022");
+	assert_string_equal(json_string_value(member(doc, "name", "value")), "\"\\xff\"");
+	assert_true(json_is_null(member(doc, "port", "value")));
+	assert_string_equal(json_string_value(member(doc, "access_log", "value")), "off");
+	assert_string_equal(json_string_value(member(doc, "cache_memory", "value")), "auto");
+	assert_string_equal(json_string_value(member(doc, "bind", "origin")), "default");
+	json_decref(doc);
+	unload(&l);
+}
+
+/* Values that are printed can be used as they are. */
+static void test_print_reads_back(void **state)
+{
+	struct loaded l = load_ok(ARGS("-w3", "-t", "90m", "--header-timeout=250ms"), NO_ENV);
+	struct loaded again;
+	json_t *doc = printed(l.conf), *entry, *value;
+	struct strbuf yaml;
+	const char *key;
+	char *text;
+
+	(void)state;
+	strbuf_init(&yaml);
+	json_object_foreach(doc, key, entry) {
+		value = json_object_get(entry, "value");
+		if (json_is_null(value) || strcmp(key, "status_prefix") == 0)
+			continue;
+		text = json_dumps(value, JSON_ENCODE_ANY);
+		strbuf_printf(&yaml, "%s: %s\n", key, text);
+		free(text);
+	}
+	json_decref(doc);
+	write_file("test.yaml", yaml.p);
+	strbuf_fini(&yaml);
+	again = load_ok(ARGS("-c", "test.yaml"), NO_ENV);
+	for (size_t i = 0; i < CONF_ROWS; i++)
+		assert_true(conf_value_equal(&conf_rows[i], &l.conf->s, &again.conf->s));
+	unload(&again);
+	unload(&l);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rows_are_whole),
+		cmocka_unit_test(test_names_are_unique),
+		cmocka_unit_test(test_nearest),
+		cmocka_unit_test(test_documents_name_all),
+		cmocka_unit_test(test_help_fits),
+		cmocka_unit_test(test_sample_is_the_defaults),
+		cmocka_unit_test(test_print),
+		cmocka_unit_test(test_print_reads_back),
+	};
+
+	return cmocka_run_group_tests(tests, enter_directory, leave_directory);
+}
