@@ -168,23 +168,33 @@ size_t shm_bill(const struct shm_geometry *g, struct shm_bill_line *lines, size_
 	return n;
 }
 
+/* Only where there is or was a process: the rest has never been touched, and looking at it would cost
+ * a page fault for each 4 KiB. */
 static uint64_t used_rows(const struct shm *s)
 {
-	size_t n = (size_t)s->geo.slots * s->geo.rows;
 	uint64_t used = 0;
 
-	for (size_t i = 0; i < n; i++)
-		used += (shm_get(&s->rows[i].about) & 0xff) != SHM_ROW_FREE;
+	for (uint32_t slot = 0; slot < s->geo.slots; slot++) {
+		if (shm_get(&s->slots[slot].kind) == SHM_FREE)
+			continue;
+		for (uint32_t i = 0; i < s->geo.rows; i++)
+			used += (shm_get(&shm_row(s, slot, i)->about) & 0xff) != SHM_ROW_FREE;
+	}
 	return used;
 }
 
 static uint64_t used_series(const struct shm *s)
 {
-	size_t n = (size_t)s->geo.slots * s->geo.series;
 	uint64_t used = 0;
 
-	for (size_t i = 0; i < n; i++)
-		used += shm_get(&s->series[i].key) != 0;
+	for (uint32_t slot = 0; slot < s->geo.slots; slot++) {
+		const struct shm_series *series = s->series + (size_t)slot * s->geo.series;
+
+		if (shm_get(&s->slots[slot].incarnation) == 0)
+			continue;
+		for (uint32_t i = 0; i < s->geo.series; i++)
+			used += shm_get(&series[i].key) != 0;
+	}
 	return used;
 }
 
