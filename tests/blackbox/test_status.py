@@ -45,7 +45,7 @@ def test_status_has_the_fields(server):
 def test_the_process_that_answers_shows_its_request(server):
     st = server.get("/status", {"X-Request-Id": "who-am-i"}).json()
     mine = [w["request"] for w in st["workers"] if w["request"]]
-    assert [(m["id"], m["method"], m["path"]) for m in mine] == [("who-am-i", "GET", "/status")]
+    assert ("who-am-i", "GET", "/status") in [(m["id"], m["method"], m["path"]) for m in mine]
 
 
 def test_rss_is_sampled(server):
