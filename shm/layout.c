@@ -168,8 +168,8 @@ size_t shm_bill(const struct shm_geometry *g, struct shm_bill_line *lines, size_
 	return n;
 }
 
-/* Only where there is or was a process: the rest has never been touched, and looking at it would cost
- * a page fault for each 4 KiB. */
+/* Only where there is or was a process: the rest has never been touched, and looking at it would
+ * cost a page fault for each 4 KiB. */
 static uint64_t used_rows(const struct shm *s)
 {
 	uint64_t used = 0;

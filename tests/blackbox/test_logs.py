@@ -248,3 +248,20 @@ def test_json_lines(serve):
     s.stop()
     for line in s.log().splitlines():
         json.loads(line)
+
+
+def test_a_reload_loses_no_lines(serve, tmp_path):
+    path = access_log(tmp_path)
+    s = serve("builtin:hello", "--access-logfile", path, workers=2)
+    asked = 0
+    for generation in (2, 3):
+        for _ in range(50):
+            assert s.get("/counted").status == 200
+        asked += 50
+        s.kill(signal.SIGHUP)
+        while s.status()["generation"] != generation:
+            assert s.get("/counted").status == 200
+            asked += 1
+    s.stop()
+    found = [ln for ln in lines(path, asked) if "/counted" in ln]
+    assert len(found) == asked
