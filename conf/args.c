@@ -31,7 +31,8 @@ static const struct {
 	{"--worker-class -k", true,
 	 "there is one kind of worker, an event loop; leave it out"},
 	{"--reuse-port", false,
-	 "the listening sockets are shared by all workers, which loses no connection; leave it out"},
+	 "the listening sockets are shared by all workers, which loses no connection; leave it "
+	 "out"},
 	{"--preload --preload-app", false,
 	 "apps are loaded in the workers, so that a reload can replace them; leave it out"},
 	{"--reload", false, "send HUP to the master to load a new configuration"},

@@ -160,7 +160,8 @@ static void derive_status_bind(struct conf_loading *ld)
 	strbuf_fini(&why);
 	for (size_t i = 0; c->has_status_bind && i < c->nbinds; i++)
 		if (same_bind(&c->binds[i], &c->status_bind))
-			conf_error(ld, place, "the address %s is one of BIND too; the keeper needs one "
+			conf_error(ld, place, "the address %s is one of BIND too; the keeper needs "
+					      "one "
 				   "of its own", c->s.status_bind);
 }
 

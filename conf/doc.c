@@ -172,8 +172,8 @@ static const char markdown_head[] =
 "name: `--web-workers` | strongest |\n"
 "\n"
 "- An empty variable is as good as none, and so is a key without a value.\n"
-"- A variable that begins with `CAPRICORN_` and is not known is an error. Only what Kubernetes sets "
-"beside a service of that name (`CAPRICORN_PORT=tcp://...`, `CAPRICORN_PORT_*`, "
+"- A variable that begins with `CAPRICORN_` and is not known is an error. Only what Kubernetes "
+"sets beside a service of that name (`CAPRICORN_PORT=tcp://...`, `CAPRICORN_PORT_*`, "
 "`CAPRICORN_SERVICE_*`) is ignored, with a note.\n"
 "- All problems are told at once, each with its place, and the program ends with exit code 1. At a "
 "reload they are logged and nothing changes.\n"
@@ -192,8 +192,9 @@ static const char markdown_head[] =
 "| number | decimal digits |\n"
 "| word | one of those named, in any case |\n"
 "\n"
-"\"Takes effect\" is `boot` (a change needs a restart; at a reload the old value stays, with a note "
-"in the log), `reload` (HUP) or `live`. A setting marked *not built yet* accepts its default only.\n";
+"\"Takes effect\" is `boot` (a change needs a restart; at a reload the old value stays, with a "
+"note in the log), `reload` (HUP) or `live`. A setting marked *not built yet* accepts its default "
+"only.\n";
 
 /* Cells must not be broken by a | of their own. */
 static void put_cell(FILE *f, const char *s)
@@ -344,8 +345,10 @@ static void sample_row(FILE *f, const struct conf_row *row)
 
 void conf_write_sample(FILE *f)
 {
-	fputs("# Settings of Capricorn, all at their defaults: take the # away before a key to set\n"
-	      "# it. See capricorn.yaml(5). The environment and flags win over this file; check it\n"
+	fputs("# Settings of Capricorn, all at their defaults: take the # away before a key to "
+	      "set\n"
+	      "# it. See capricorn.yaml(5). The environment and flags win over this file; check "
+	      "it\n"
 	      "# with: capricorn -c FILE --check-config\n", f);
 	for (size_t i = 0; i < CONF_ROWS; i++) {
 		if (conf_rows[i].group)

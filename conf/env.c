@@ -155,7 +155,8 @@ static void apply(struct vars *v)
 		if (has_prefix(var->name, SLICE(CONF_PREFIX)))
 			check_prefixed(v, var);
 		else if (slice_eq(var->name, SLICE("GUNICORN_CMD_ARGS")))
-			conf_error(v->ld, place_of(v, var), "is not read here: unset it, and use the "
+			conf_error(v->ld, place_of(v, var), "is not read here: unset it, and use "
+							    "the "
 				   "variables of the settings (WEB_WORKERS, BIND, ...)");
 	}
 	for (size_t i = 0; i < CONF_ROWS; i++) {

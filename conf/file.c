@@ -174,7 +174,8 @@ static void read_document(struct reader *r)
 	if (!root || is_null(root))
 		return; /* an empty file, or comments alone */
 	if (root->type != YAML_MAPPING_NODE) {
-		conf_error(r->ld, place_of(r, root, NULL), "the file is not a list of \"key: value\"");
+		conf_error(r->ld, place_of(r, root, NULL), "the file is not a list of \"key: "
+							   "value\"");
 		return;
 	}
 	for (pair = root->data.mapping.pairs.start; pair < root->data.mapping.pairs.top; pair++) {

@@ -83,7 +83,7 @@ void conf_report_fini(struct conf_report *r)
 	r->nerrors = 0;
 }
 
-/* Names of variables, flags and files are foreign texts: none of them can begin a line of its own. */
+/* Names of variables, flags and files are foreign texts: none can begin a line of its own. */
 static void end_line(struct strbuf *sb, size_t start)
 {
 	for (size_t i = start; !sb->failed && i < sb->len; i++)

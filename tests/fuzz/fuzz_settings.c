@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Foreign bytes as settings. The first byte chooses whether the rest is a configuration file, the
- * value of some setting, or the lines of an environment file. Whatever it is, it is either taken, or
- * refused with at least one line that says why, and that line has no control character in it.
+ * value of some setting, or the lines of an environment file. Whatever it is, it is either taken,
+ * or refused with a line that says why and that has no control character in it.
  */
 #include <stdint.h>
 #include <stdio.h>

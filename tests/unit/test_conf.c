@@ -104,14 +104,15 @@ static void test_unknown_variables(void **state)
 	expect_errors(ARGS(), ENV("GUNICORN_CMD_ARGS=--workers 4"),
 		      "environment variable GUNICORN_CMD_ARGS: is not read here: unset it, and use "
 		      "the variables of the settings (WEB_WORKERS, BIND, ...)\n");
-	l = load_ok(ARGS(), ENV("CAPRICORN_PORT=tcp://10.0.0.1:80", "CAPRICORN_SERVICE_HOST=10.0.0.1",
+	l = load_ok(ARGS(), ENV("CAPRICORN_PORT=tcp://10.0.0.1:80",
+				"CAPRICORN_SERVICE_HOST=10.0.0.1",
 				"CAPRICORN_PORT_80_TCP=tcp://10.0.0.1:80"));
 	assert_int_equal(l.conf->s.port, CONF_UNSET);
 	assert_string_equal(l.report.notes.p,
-		"environment variable CAPRICORN_PORT is ignored: it looks like a Kubernetes service "
-		"link\n"
-		"environment variable CAPRICORN_SERVICE_HOST is ignored: it looks like a Kubernetes "
+		"environment variable CAPRICORN_PORT is ignored: it looks like a Kubernetes "
 		"service link\n"
+		"environment variable CAPRICORN_SERVICE_HOST is ignored: it looks like a "
+		"Kubernetes service link\n"
 		"environment variable CAPRICORN_PORT_80_TCP is ignored: it looks like a Kubernetes "
 		"service link\n");
 	unload(&l);
@@ -145,13 +146,13 @@ static void test_host_and_port(void **state)
 		      "environment variable BIND: BIND and PORT (environment variable PORT) "
 		      "contradict each other; leave one of them out\n");
 	expect_errors(ARGS("--bind=:1", "--host=::1"), NO_ENV,
-		      "flag --bind: BIND and HOST (flag --host) contradict each other; leave one of "
-		      "them out\n");
+		      "flag --bind: BIND and HOST (flag --host) contradict each other; leave one "
+		      "of them out\n");
 	expect_errors(ARGS("--bind=:1", "--bind=0.0.0.0:1"), NO_ENV,
 		      "flag --bind: the address 0.0.0.0:1 is there twice\n");
 	expect_errors(ARGS("--status-bind=127.0.0.1:8000"), NO_ENV,
-		      "flag --status-bind: the address 127.0.0.1:8000 is one of BIND too; the keeper "
-		      "needs one of its own\n");
+		      "flag --status-bind: the address 127.0.0.1:8000 is one of BIND too; the "
+		      "keeper needs one of its own\n");
 }
 
 static void test_lists(void **state)
@@ -215,14 +216,15 @@ static void test_contradictions(void **state)
 		      "flag -w: WEB_WORKERS (flag -w) is 5, which is more than WORKERS_MAX "
 		      "(environment variable WORKERS_MAX) with 4\n");
 	expect_errors(ARGS("--workers-min=9", "--workers-max=8"), NO_ENV,
-		      "flag --workers-min: WORKERS_MIN (flag --workers-min) is 9, which is more than "
-		      "WORKERS_MAX (flag --workers-max) with 8\n");
+		      "flag --workers-min: WORKERS_MIN (flag --workers-min) is 9, which is more "
+		      "than WORKERS_MAX (flag --workers-max) with 8\n");
 }
 
 static void test_not_built(void **state)
 {
 	struct loaded l = load_ok(ARGS("--threads", "8"),
-				  ENV("CACHE_MEMORY=auto", "ENABLE_RATE_LIMITING=no", "RETRY_DELAY=0.5",
+				  ENV("CACHE_MEMORY=auto", "ENABLE_RATE_LIMITING=no",
+				      "RETRY_DELAY=0.5",
 				      "CACHE_POLICY=LRU"));
 
 	(void)state;
@@ -234,8 +236,8 @@ static void test_not_built(void **state)
 		      "default (auto) is possible\n"
 		      "flag --threads: THREAD_POOL_SIZE is not built yet; only its default (8) is "
 		      "possible\n"
-		      "environment variable CONTROL_SOCKET: CONTROL_SOCKET is not built yet; only its "
-		      "default (none) is possible\n");
+		      "environment variable CONTROL_SOCKET: CONTROL_SOCKET is not built yet; only "
+		      "its default (none) is possible\n");
 }
 
 static void test_apps(void **state)
@@ -243,7 +245,8 @@ static void test_apps(void **state)
 	static const struct { const char *app, *says; } bad[] = {
 		{"./app.so", "is a module to load, which is not built yet"},
 		{"app.so:main", "is a module to load, which is not built yet"},
-		{"http://127.0.0.1:9000", "is a server to pass requests on to, which is not built yet"},
+		{"http://127.0.0.1:9000", "is a server to pass requests on to, which is not built "
+					  "yet"},
 		{"package.module:app", "is a Python application, which is not built yet"},
 		{"builtin:what", "is not a built-in app"},
 		{"what", "is nothing that can be served"},
@@ -309,19 +312,19 @@ static void test_flag_errors(void **state)
 		      "flag --name: needs a value\n"
 		      "flag --check-config: takes no value\n"
 		      "flag -w: needs a value\n");
-	expect_errors(ARGS("-k", "gevent", "--reuse-port", "--preload", "--reload", "-D", "builtin:api"),
-		      NO_ENV,
+	expect_errors(ARGS("-k", "gevent", "--reuse-port", "--preload", "--reload", "-D",
+			   "builtin:api"), NO_ENV,
 		      "flag -k: there is one kind of worker, an event loop; leave it out\n"
 		      "flag --reuse-port: the listening sockets are shared by all workers, which "
 		      "loses no connection; leave it out\n"
-		      "flag --preload: apps are loaded in the workers, so that a reload can replace "
-		      "them; leave it out\n"
+		      "flag --preload: apps are loaded in the workers, so that a reload can "
+		      "replace them; leave it out\n"
 		      "flag --reload: send HUP to the master to load a new configuration\n"
-		      "flag -D: the server stays in the foreground; let systemd or a container engine "
-		      "keep it\n");
+		      "flag -D: the server stays in the foreground; let systemd or a container "
+		      "engine keep it\n");
 	expect_errors(ARGS("-c", "gunicorn.conf.py"), NO_ENV,
-		      "flag -c: gunicorn.conf.py is Python; write the settings as YAML (key: value), "
-		      "see capricorn.yaml(5)\n");
+		      "flag -c: gunicorn.conf.py is Python; write the settings as YAML (key: "
+		      "value), see capricorn.yaml(5)\n");
 	expect_errors(ARGS("-w", "-1"), NO_ENV,
 		      "flag -w: \"-1\" is not a whole number from 1 to 1024\n");
 }
@@ -329,12 +332,15 @@ static void test_flag_errors(void **state)
 static void test_gunicorn_spellings(void **state)
 {
 	struct loaded l = load_ok(ARGS("--access-logfile", "-", "--access-logformat", "%(h)s",
-				       "--error-logfile", "/tmp/e", "--log-level", "debug", "-p", "/p",
+				       "--error-logfile", "/tmp/e", "--log-level", "debug", "-p",
+				       "/p",
 				       "-u", "u", "-g", "g", "-m", "7", "--chdir", "/", "-n", "n",
 				       "--threads=8", "--forwarded-allow-ips=*",
 				       "--limit-request-line=4094", "--limit-request-fields=50",
-				       "--limit-request-field_size=1000", "--max-requests-jitter", "1",
-				       "--keep-alive", "2", "--graceful-timeout", "3", "--backlog", "64",
+				       "--limit-request-field_size=1000", "--max-requests-jitter",
+				       "1",
+				       "--keep-alive", "2", "--graceful-timeout", "3", "--backlog",
+				       "64",
 				       "--worker-connections", "10", "--max-requests", "0"),
 		    NO_ENV);
 	const struct settings *s = &l.conf->s;

@@ -50,7 +50,8 @@ static void test_values(void **state)
 static void test_nothing(void **state)
 {
 	static const char *const empty[] = {
-		"", "\n\n", "# only a comment\n", "---\n", "~\n", "web_workers:\nport: ~\nhost: null\n",
+		"", "\n\n", "# only a comment\n", "---\n", "~\n", "web_workers:\nport: ~\nhost: "
+								  "null\n",
 		"name: ''\n", "%YAML 1.1\n---\n...\n", "\xef\xbb\xbf# a byte order mark\n",
 	};
 
@@ -76,7 +77,8 @@ static void test_places(void **state)
 			   "bind: [127.0.0.1:1,\n"
 			   "       127.0.0.1]\n"
 			   "web_workers: 2\n",
-			   "test.yaml:1:14: web_workers: \"0\" is not a whole number from 1 to 1024\n"
+			   "test.yaml:1:14: web_workers: \"0\" is not a whole number from 1 to "
+			   "1024\n"
 			   "test.yaml:2:19: worker_timeout: \"5x\" is not a duration from 0 to 24h "
 			   "(500ms, 30s, 5m, 1h, or plain seconds)\n"
 			   "test.yaml:3:1: the key \"web_worker\" is unknown; did you mean "
@@ -85,7 +87,8 @@ static void test_places(void **state)
 			   "web_workers?\n"
 			   "test.yaml:5:1: the key \"nonsense\" is unknown\n"
 			   "test.yaml:7:8: bind: \"127.0.0.1\" has no port (host:port)\n"
-			   "test.yaml:8:1: web_workers: is given twice; the first time in line 1\n");
+			   "test.yaml:8:1: web_workers: is given twice; the first time in line "
+			   "1\n");
 }
 
 static void test_sections(void **state)
@@ -99,13 +102,15 @@ static void test_sections(void **state)
 static void test_shapes(void **state)
 {
 	(void)state;
-	expect_yaml_errors("- a\n- b\n", "test.yaml:1:1: the file is not a list of \"key: value\"\n");
+	expect_yaml_errors("- a\n- b\n", "test.yaml:1:1: the file is not a list of \"key: "
+					 "value\"\n");
 	expect_yaml_errors("text\n", "test.yaml:1:1: the file is not a list of \"key: value\"\n");
 	expect_yaml_errors("web_workers: [1]\n",
 			   "test.yaml:1:14: web_workers: is not a single value\n");
 	expect_yaml_errors("web_workers: {a: 1}\n",
 			   "test.yaml:1:14: web_workers: is not a single value\n");
-	expect_yaml_errors("bind: []\n", "test.yaml:1:7: bind: has 0 items; 1 to 1024 are possible\n");
+	expect_yaml_errors("bind: []\n", "test.yaml:1:7: bind: has 0 items; 1 to 1024 are "
+					 "possible\n");
 	expect_yaml_errors("bind: [[a]]\n", "test.yaml:1:8: bind: is not a single value\n");
 	expect_yaml_errors("[a]: 1\n", "test.yaml:1:1: a key is not a single word\n");
 	expect_yaml_errors("name: !env HOME\n",
@@ -116,8 +121,8 @@ static void test_shapes(void **state)
 	/* The alias and its key are both given: a second name for a setting is no second setting.
 	 */
 	expect_yaml_errors("keepalive: 1\nkeepalive_timeout: 2\n",
-			   "test.yaml:2:1: keepalive_timeout: is given twice; the first time in line "
-			   "1\n");
+			   "test.yaml:2:1: keepalive_timeout: is given twice; the first time in "
+			   "line 1\n");
 	expect_yaml_errors("name: \"a\\0b\"\n",
 			   "test.yaml:1:7: name: \"a\\x00b\" has a control character in it\n");
 }
@@ -135,8 +140,8 @@ static void test_syntax(void **state)
 {
 	(void)state;
 	expect_yaml_errors("web_workers: 1\n\tname: x\n",
-			   "test.yaml:2:1: while scanning a plain scalar, found a tab character that "
-			   "violates indentation\n");
+			   "test.yaml:2:1: while scanning a plain scalar, found a tab character "
+			   "that violates indentation\n");
 	expect_yaml_errors("bind: [\n",
 			   "test.yaml:2:1: while parsing a flow node, did not find expected node "
 			   "content\n");
@@ -152,8 +157,8 @@ static void test_unreadable(void **state)
 	expect_errors(ARGS("-c", "missing.yaml"), NO_ENV,
 		      "flag -c: cannot read missing.yaml: No such file or directory\n");
 	expect_errors(ARGS(), ENV("CAPRICORN_CONFIG=missing.yaml"),
-		      "environment variable CAPRICORN_CONFIG: cannot read missing.yaml: No such file "
-		      "or directory\n");
+		      "environment variable CAPRICORN_CONFIG: cannot read missing.yaml: No such "
+		      "file or directory\n");
 	expect_errors(ARGS("-c", "."), NO_ENV,
 		      "flag -c: cannot read .: it is not a regular file\n");
 	/* A pipe must not hold up the start. */

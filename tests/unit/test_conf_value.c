@@ -157,7 +157,8 @@ static void test_texts(void **state)
 static void test_log_formats(void **state)
 {
 	static const char *const good[] = {
-		"combined", "json", "%(h)s", "%(h)s %(l)s %(u)s %(t)s \"%(r)s\" %(s)s %(b)s", "100%% %(T)s",
+		"combined", "json", "%(h)s", "%(h)s %(l)s %(u)s %(t)s \"%(r)s\" %(s)s "
+					     "%(b)s", "100%% %(T)s",
 		"%({x-request-id}i)s %({server}o)s %({wsgi.url_scheme}e)s", "%(m)s%(U)s%(q)s%(H)s",
 		"%(B)s %(f)s %(a)s %(D)s %(M)s %(L)s %(p)s",
 	};
@@ -170,10 +171,10 @@ static void test_log_formats(void **state)
 		{"%(h)s %h", "has a % that begins no atom %(...)s; a plain one is %%"},
 		{"%(Z)s", "has the unknown atom \"%(Z)s\"; there are h l u t r s m U q H b B f a T "
 			  "D M L p {field}i {field}o {name}e"},
-		{"%({x}z)s", "has the unknown atom \"%({x}z)s\"; there are h l u t r s m U q H b B f "
-			     "a T D M L p {field}i {field}o {name}e"},
-		{"%({}i)s", "has the unknown atom \"%({}i)s\"; there are h l u t r s m U q H b B f a "
-			    "T D M L p {field}i {field}o {name}e"},
+		{"%({x}z)s", "has the unknown atom \"%({x}z)s\"; there are h l u t r s m U q H b B "
+			     "f a T D M L p {field}i {field}o {name}e"},
+		{"%({}i)s", "has the unknown atom \"%({}i)s\"; there are h l u t r s m U q H b B f "
+			    "a T D M L p {field}i {field}o {name}e"},
 	};
 	char want[300];
 
@@ -260,9 +261,11 @@ static void test_names(void **state)
 	static const char *const bad[][2] = {
 		{"--shm-name", "capricorn"}, {"--shm-name", "/"}, {"--shm-name", "/a/b"},
 		{"--shm-name", "/.."}, {"--status-prefix", "status"}, {"--status-prefix", "/x/"},
-		{"--status-prefix", "//x"}, {"--status-prefix", "/x/../y"}, {"--status-prefix", "/%41"},
-		{"--status-prefix", "/x/."}, {"--admin-token", "two words"}, {"--admin-token", "a=b"},
-		{"--name", "0123456789012345678901234567890123456789012345678901234567890123456789"},
+		{"--status-prefix", "//x"}, {"--status-prefix", "/x/../y"},
+		{"--status-prefix", "/%41"},
+		{"--status-prefix", "/x/."}, {"--admin-token", "two "
+							       "words"}, {"--admin-token", "a=b"},
+		{"--name", "01234567890123456789012345678901234567890123456789012345678901234"},
 	};
 
 	(void)state;
@@ -275,9 +278,9 @@ static void test_names(void **state)
 	}
 	/* A secret is not shown, not even when it is wrong. */
 	expect_errors(ARGS(), ENV("ADMIN_TOKEN=hush!"),
-		      "environment variable ADMIN_TOKEN: the value (not shown) has characters that a "
-		      "bearer token cannot have (letters, digits and -._~+/ are allowed, = at the "
-		      "end)\n");
+		      "environment variable ADMIN_TOKEN: the value (not shown) has characters that "
+		      "a bearer token cannot have (letters, digits and -._~+/ are allowed, = at "
+		      "the end)\n");
 }
 
 int main(void)
