@@ -2,6 +2,8 @@
 """Deaths and hangs: of workers, of the keeper, of the master."""
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -139,6 +141,68 @@ def test_fork_storm_is_bounded_and_ends(serve):
     assert started < 60, started
     assert s.log_lines("die young")
     wait_until(lambda: s_workers(s) and len(s_workers(s)) == 2, 30, "two workers")
+
+
+def memory_group():
+    """A new memory cgroup: (directory, file of the limit). Skips where that cannot be made."""
+    with open("/proc/self/cgroup", encoding="ascii") as f:
+        rows = [line.rstrip("\n").split(":", 2) for line in f]
+    for _, controllers, _ in rows:
+        base, limit = (("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+                       if controllers == "memory" else ("/sys/fs/cgroup", "memory.max"))
+        if controllers not in ("memory", ""):
+            continue
+        path = f"{base}/capricorn-test-{os.getpid()}"
+        try:
+            os.mkdir(path)
+        except OSError:
+            continue
+        if os.path.exists(f"{path}/{limit}"):
+            return path, limit
+        os.rmdir(path)
+    pytest.skip("no memory cgroup can be made here")
+
+
+EATER = """
+import time
+hold = []
+for _ in range(200):
+    hold.append(bytearray(1 << 20))
+    time.sleep(0.005)
+"""
+
+
+@pytest.mark.slow
+def test_out_of_memory_is_told(serve):
+    group, limit = memory_group()
+
+    def join(pid=0):
+        with open(f"{group}/cgroup.procs", "w", encoding="ascii") as f:
+            f.write(str(pid or os.getpid()))
+    eater = s = None
+    try:
+        with open(f"{group}/{limit}", "w", encoding="ascii") as f:
+            f.write(str(150 << 20))
+        s = serve("builtin:api", preexec=join)
+        victim = s.worker_pids()[0]
+        with open(f"/proc/{victim}/oom_score_adj", "w", encoding="ascii") as f:
+            f.write("1000")
+        eater = subprocess.Popen([sys.executable, "-c", EATER], preexec_fn=join)
+        s.wait_log(rf"Worker \(pid:{victim}\) was sent SIGKILL! killed by the kernel: out of mem", 30)
+        eater.kill()
+        wait_until(lambda: s_workers(s) and len(s_workers(s)) == 2, what="two workers")
+        last = next(e for e in s.status()["exits"] if e["pid"] == victim)
+        assert last["reason"] == "oom"
+        s.stop()
+    finally:
+        if eater:
+            eater.kill()
+            eater.wait()
+        if s:
+            s.destroy()
+        wait_until(lambda: not open(f"{group}/cgroup.procs", encoding="ascii").read(),
+                   what="an empty group")
+        os.rmdir(group)
 
 
 @pytest.mark.sanitize

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Signals to the real server. Each signal in each phase: tests/unit/test_master_signals.c."""
 import os
+import random
 import signal
 import time
 
@@ -8,6 +9,7 @@ import pytest
 
 import lib
 from lib import alive, wait_until
+from load import Load
 
 
 def begin_upload(s):
@@ -174,3 +176,41 @@ def test_usr1_reopens_the_logs(serve):
     assert "/after" not in text(acc + ".1")
     s.stop()
     assert "Shutting down" in text(err)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_any_mix_of_signals_and_deaths(serve, seed):
+    """Whatever comes in whatever order: in the end it serves, and stops in good order."""
+    rng = random.Random(seed)
+    s = serve("builtin:hello", workers=3,
+              env={"WORKERS_MIN": 1, "WORKERS_MAX": 6, "WINCH_DRAINS": "true", "MAX_REQUESTS": 200,
+                   "GRACEFUL_TIMEOUT": "2s", "WORKER_TIMEOUT": "2s"})
+    mild = [signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGUSR1,
+            signal.SIGUSR2]
+    with Load(s, threads=2):
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            pids = lib.children(s.pid)
+            if pids and rng.random() < 0.2:
+                try:
+                    s.kill(rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP]),
+                           rng.choice(pids))
+                except ProcessLookupError:
+                    pass
+            else:
+                s.kill(rng.choice(mild))
+            time.sleep(rng.random() * 0.1)
+    s.kill(signal.SIGHUP)  # brings the workers back if the last one was WINCH
+
+    def calm():
+        try:
+            st = s.status()
+        except (OSError, EOFError, AssertionError):
+            return False
+        return st["master"]["state"] == "running" and st["keeper"] and \
+            all(w["state"] == "ready" for w in st["workers"]) and \
+            len(st["workers"]) == st["master"]["workers_wanted"] > 0
+    wait_until(calm, 60, lambda: "calm:\n" + s.log()[-4000:])
+    assert s.get("/").status == 200
+    assert s.stop() == 0

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "master/master.h"
 #include "tests/unit/fake_master.h"
 
 #define SETTINGS(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -627,6 +628,53 @@ static void test_file_that_is_no_socket_stays(void **state)
 	fm_end(&f);
 }
 
+/* ---- names of segments ---- */
+
+static void name_for(struct conf_bind *b, char *out, size_t cap)
+{
+	struct conf c = {.nbinds = 1, .binds = b};
+
+	master_default_shm_name(&c, out, cap);
+}
+
+static void test_names_of_segments(void **state)
+{
+	struct conf_bind tcp = {.kind = CONF_BIND_TCP, .text = "localhost:8000",
+				.addr = {.family = NET_V4, .bytes = {127, 0, 0, 1}, .port = 8000}};
+	struct conf_bind sock = {.kind = CONF_BIND_UNIX, .text = "unix:/run/my app/x.sock"};
+	char want[200], got[200], other[200], path[400];
+
+	(void)state;
+	name_for(&tcp, got, sizeof(got));
+	snprintf(want, sizeof(want), "/capricorn-%u-127.0.0.1:8000", (unsigned)geteuid());
+	assert_string_equal(got, want);
+	tcp.addr.port = 0;
+	name_for(&tcp, got, sizeof(got));
+	snprintf(want, sizeof(want), "/capricorn-%u-127.0.0.1:0-%d", (unsigned)geteuid(), getpid());
+	assert_string_equal(got, want);
+	name_for(&sock, got, sizeof(got));
+	snprintf(want, sizeof(want), "/capricorn-%u-unix:-run-my-app-x.sock", (unsigned)geteuid());
+	assert_string_equal(got, want);
+
+	/* Names that differ only where they are cut differ all the same. */
+	memset(path, 'a', sizeof(path));
+	memcpy(path, "unix:", 5);
+	path[sizeof(path) - 1] = '\0';
+	sock.text = path;
+	name_for(&sock, got, sizeof(got));
+	path[sizeof(path) - 2] = 'b';
+	name_for(&sock, other, sizeof(other));
+	assert_int_equal(strlen(got), sizeof(got) - 1);
+	assert_string_not_equal(got, other);
+	assert_null(strchr(got + 1, '/'));
+}
+
+static void test_there_is_no_other_document(void **state)
+{
+	(void)state;
+	assert_int_equal(master_write_doc("no-such-document", stderr), -1);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -659,6 +707,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_segment_in_use),
 		cmocka_unit_test(test_unix_socket),
 		cmocka_unit_test(test_file_that_is_no_socket_stays),
+		cmocka_unit_test(test_names_of_segments),
+		cmocka_unit_test(test_there_is_no_other_document),
 	};
 
 	if (argc > 1)
