@@ -69,13 +69,6 @@ static bool collect(struct drain *d, uint32_t slot)
 	return d->n > 0;
 }
 
-static bool is_half_full(const struct shm *s, uint32_t slot)
-{
-	const struct shm_ring *r = &s->rings[slot];
-
-	return shm_get(&r->head) - shm_get(&r->tail) > s->geo.ring_bytes / 2;
-}
-
 /* Takes the first n records of the batch out of the ring. */
 static void take(struct drain *d, uint32_t slot, size_t n)
 {
@@ -127,7 +120,7 @@ static bool write_batch(struct drain *d, uint32_t slot, enum drain_result *resul
 	take(d, slot, done);
 	if (done == d->n)
 		return true;
-	if (access && is_half_full(d->h->shm, slot)) {
+	if (access && shm_ring_half_full(d->h->shm, slot)) {
 		give_up(d, slot, done);
 		return true;
 	}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The keeper's loop. One timer beats every 600 ms and does all that is periodic: an idle keeper
- * wakes less than twice a second. While lines come in the rings are emptied every 50 ms; when a
- * round finds nothing the keeper says so in the segment (keeper_idle), and who writes the next line
- * wakes it.
+ * The keeper's loop. One timer beats every 600 ms and does all that is periodic: an idle keeper wakes
+ * less than twice a second. While lines come in the rings are emptied every 50 ms, and at once when
+ * one is half full; when a round finds nothing, any line is to wake the keeper. What it wants to be
+ * woken for stands in the segment (keeper_wants).
  */
 #include "keeper/keeper.h"
 
@@ -56,22 +56,26 @@ static void note_check(const char *text)
 
 /* ---- logs ---- */
 
+static void want(struct keeper *k, enum shm_keeper_wants what)
+{
+	atomic_store(&k->h->shm->inst->keeper_wants, what);
+}
+
 /* Rings to files; sets when to look again. */
 static void flush(struct keeper *k)
 {
-	_Atomic uint32_t *idle = &k->h->shm->inst->keeper_idle;
 	enum drain_result r = drain_round(k->drain);
 
 	if (r == DRAIN_EMPTY) {
 		/* Said first, looked at again then: a line that came in between is not left behind.
 		 * A wake-up that gets lost all the same costs no more than the time to the next
 		 * beat. */
-		atomic_store(idle, 1);
+		want(k, SHM_KEEPER_ANY_RECORD);
 		r = drain_round(k->drain);
 	}
 	if (r == DRAIN_EMPTY)
 		return;
-	atomic_store(idle, 0);
+	want(k, r == DRAIN_STALLED ? SHM_KEEPER_NOTHING : SHM_KEEPER_HALF_FULL);
 	timer_arm(k->loop, &k->flush,
 		  loop_now(k->loop) + (r == DRAIN_STALLED ? STALLED_NS : FLUSH_NS));
 }

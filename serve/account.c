@@ -9,13 +9,22 @@
 
 #include "serve/serve_priv.h"
 
+/* After a record was put: does the keeper want to hear of it? */
 static void keeper_wake(const struct heritage *h)
 {
-	_Atomic uint32_t *idle = &h->shm->inst->keeper_idle;
+	_Atomic uint32_t *wants = &h->shm->inst->keeper_wants;
 
-	if (atomic_load_explicit(idle, memory_order_seq_cst) == 0)
+	switch (atomic_load_explicit(wants, memory_order_seq_cst)) {
+	case SHM_KEEPER_ANY_RECORD:
+		break;
+	case SHM_KEEPER_HALF_FULL:
+		if (shm_ring_half_full(h->shm, h->slot))
+			break;
 		return;
-	if (atomic_exchange(idle, 0) != 0)
+	default:
+		return;
+	}
+	if (atomic_exchange(wants, SHM_KEEPER_NOTHING) != SHM_KEEPER_NOTHING)
 		heritage_poke(h, 0);
 }
 
@@ -58,7 +67,7 @@ void account_current(struct serve *s, const struct request *r)
 	shm_set(&s->slot->current_row, r && r->row != UINT32_MAX ? r->row + 1 : 0);
 }
 
-static void log_access(struct request *r)
+static void log_access(struct request *r, uint64_t more)
 {
 	struct serve *s = r->serve;
 	uint64_t took_ns = loop_clock(s->loop) - r->since_ns;
@@ -68,7 +77,7 @@ static void log_access(struct request *r)
 		.client = request_client(r),
 		.peer = &r->conn->peer,
 		.status = r->status,
-		.bytes = r->body_sent,
+		.bytes = r->body_sent + more,
 		.duration_us = took_ns / 1000,
 		.wall_ns = clock_wall_ns(),
 		.content_type = r->content_type,
@@ -97,7 +106,7 @@ static void pend_add(struct serve *s, const struct request *r)
 	};
 }
 
-void account_answer(struct request *r)
+void account_answer(struct request *r, uint64_t more)
 {
 	struct serve *s = r->serve;
 
@@ -110,7 +119,7 @@ void account_answer(struct request *r)
 	else
 		pend_add(s, r);
 	if (s->access)
-		log_access(r);
+		log_access(r, more);
 }
 
 void account_flush(struct serve *s)

@@ -148,6 +148,14 @@ bool shm_ring_peek_at(struct shm *s, uint32_t slot, uint64_t *pos, enum shm_reco
 	return true;
 }
 
+bool shm_ring_half_full(const struct shm *s, uint32_t slot)
+{
+	const struct shm_ring *r = &s->rings[slot];
+
+	CHECK(slot < s->geo.slots);
+	return shm_get(&r->head) - shm_get(&r->tail) > s->geo.ring_bytes / 2;
+}
+
 void shm_ring_take_to(struct shm *s, uint32_t slot, uint64_t pos)
 {
 	struct shm_ring *r;

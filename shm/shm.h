@@ -200,9 +200,12 @@ struct shm_instance {
 	_Atomic uint32_t restarts_by_reason[32]; /* worker exits by row of shm/reasons.def */
 	_Atomic uint32_t exit_count, event_count; /* ever written */
 	_Atomic uint64_t log_lost;         /* lines of the master that could not be written */
-	_Atomic uint32_t keeper_idle;      /* hint [K/any]: 1 = poke it when a ring fills */
+	_Atomic uint32_t keeper_wants;     /* hint [K/any]: enum shm_keeper_wants */
 	_Atomic uint64_t access_written, access_failed; /* [K] lines */
 };
+/* When who has put a record pokes the keeper; it takes the wish back first (exchange for nothing).
+ */
+enum shm_keeper_wants { SHM_KEEPER_NOTHING, SHM_KEEPER_ANY_RECORD, SHM_KEEPER_HALF_FULL };
 enum shm_instance_state { SHM_IN_BOOT, SHM_IN_RUN, SHM_IN_RELOAD, SHM_IN_STOP };
 
 /* ---- the mapped segment ---- */
@@ -315,6 +318,7 @@ void shm_ring_take(struct shm *s, uint32_t slot); /* takes what peek showed */
  * (*pos moves behind each), take all that lies before a place. Only the first record of a ring that
  * is damaged there empties it; behind it damage ends the walk. */
 uint64_t shm_ring_begin(const struct shm *s, uint32_t slot);
+bool shm_ring_half_full(const struct shm *s, uint32_t slot);
 bool shm_ring_peek_at(struct shm *s, uint32_t slot, uint64_t *pos, enum shm_record_kind *ret_kind,
 		      const char **ret_p, size_t *ret_len, char *buf, size_t cap);
 void shm_ring_take_to(struct shm *s, uint32_t slot, uint64_t pos);

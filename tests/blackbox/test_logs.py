@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -54,6 +56,20 @@ def test_combined(serve, tmp_path):
     assert m.groups() == ("user", "POST /a%20b?x=1 HTTP/1.1", "200", "13", "http://r/",
                           r'test \"1\"\\')
     assert os.stat(path).st_mode & 0o777 == 0o640
+
+
+def test_bytes_of_all_kinds_of_answers(serve, tmp_path):
+    path = access_log(tmp_path)
+    s = serve("builtin:api", "--access-logfile", path, workers=1)
+    for target in ("/", "/missing", "/status", "/metrics"):
+        size = len(s.get(target + "?size").body)
+        line = line_with(path, f'"GET {target}?size ')
+        assert COMBINED.fullmatch(line).group(4) == str(size), line
+    s.request("HEAD", "/?head")
+    assert COMBINED.fullmatch(line_with(path, "HEAD /?head")).group(4) == "-"
+    body = b"x" * 300000
+    assert s.request("POST", "/echo?big", body=body).body == body
+    assert COMBINED.fullmatch(line_with(path, "/echo?big")).group(4) == "300000"
 
 
 def test_atoms(serve, tmp_path):
@@ -116,6 +132,20 @@ def test_no_line_is_lost_or_torn(serve, tmp_path):
     found = [ln for ln in lines(path, 1800) if "/counted" in ln]
     assert len(found) == 1800
     assert all(COMBINED.fullmatch(ln) for ln in lines(path, 1800))
+
+
+@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
+def test_no_line_is_lost_at_full_speed(serve):
+    s = serve("builtin:hello", "--access-logfile", "/dev/null", workers=2)
+    subprocess.run(["wrk", "-t1", "-c16", "-d2", s.url], check=True, timeout=60,
+                   stdout=subprocess.DEVNULL)
+
+    def counted():
+        m = s.metrics()
+        done = m.sum("capricorn_access_log_lines_total")
+        return done >= m.sum("capricorn_http_requests_total") and done > 0
+    wait_until(counted, 10, "as many lines as requests")
+    assert s.metrics().sum("capricorn_log_ring_lost_total") == 0
 
 
 def test_killed_processes_lose_no_lines(serve, tmp_path):
