@@ -6,6 +6,11 @@ set -eu
 build=$1
 dest=$(mktemp -d)
 trap 'rm -rf "$dest"' EXIT
+lock=$(dirname "$build")/.lock # a build beside us would change what is being installed
+if [ -e "$lock" ]; then
+	exec 9>"$lock"
+	flock 9
+fi
 make -s --no-print-directory -C "$build" install DESTDIR="$dest" >/dev/null
 
 program=$(find "$dest" -path '*/bin/capricorn' -type f -perm -u=x)
