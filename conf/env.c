@@ -204,11 +204,11 @@ char *conf_slurp(struct conf_loading *ld, const char *path, const char *place, s
 	} else if ((uint64_t)st.st_size > CONF_FILE_BYTES_MAX) {
 		conf_error(ld, place, "cannot read %s: it is larger than %u bytes", path,
 			   CONF_FILE_BYTES_MAX);
-	} else if (!(p = malloc(CONF_FILE_BYTES_MAX + 1))) {
+	} else if (!(p = malloc((size_t)st.st_size + 1))) {
 		ld->no_memory = true;
 	} else {
-		while (len < CONF_FILE_BYTES_MAX &&
-		       (n = read(fd, p + len, CONF_FILE_BYTES_MAX - len)) > 0)
+		while (len < (size_t)st.st_size &&
+		       (n = read(fd, p + len, (size_t)st.st_size - len)) > 0)
 			len += (size_t)n;
 		if (n < 0) {
 			conf_error(ld, place, "cannot read %s: %s", path, strerror(errno));

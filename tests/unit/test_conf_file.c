@@ -50,9 +50,9 @@ static void test_values(void **state)
 static void test_nothing(void **state)
 {
 	static const char *const empty[] = {
-		"", "\n\n", "# only a comment\n", "---\n", "~\n", "web_workers:\nport: ~\nhost: "
-								  "null\n",
-		"name: ''\n", "%YAML 1.1\n---\n...\n", "\xef\xbb\xbf# a byte order mark\n",
+		"", "\n\n", "# only a comment\n", "---\n", "~\n", "name: ''\n",
+		"web_workers:\nport: ~\nhost: null\n", "%YAML 1.1\n---\n...\n",
+		"\xef\xbb\xbf# a byte order mark\n",
 	};
 
 	(void)state;

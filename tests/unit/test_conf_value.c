@@ -157,10 +157,10 @@ static void test_texts(void **state)
 static void test_log_formats(void **state)
 {
 	static const char *const good[] = {
-		"combined", "json", "%(h)s", "%(h)s %(l)s %(u)s %(t)s \"%(r)s\" %(s)s "
-					     "%(b)s", "100%% %(T)s",
-		"%({x-request-id}i)s %({server}o)s %({wsgi.url_scheme}e)s", "%(m)s%(U)s%(q)s%(H)s",
-		"%(B)s %(f)s %(a)s %(D)s %(M)s %(L)s %(p)s",
+		"combined", "json", "%(h)s", "100%% %(T)s",
+		"%(h)s %(l)s %(u)s %(t)s \"%(r)s\" %(s)s %(b)s",
+		"%({x-request-id}i)s %({server}o)s %({wsgi.url_scheme}e)s",
+		"%(m)s%(U)s%(q)s%(H)s", "%(B)s %(f)s %(a)s %(D)s %(M)s %(L)s %(p)s",
 	};
 	static const struct { const char *text, *says; } bad[] = {
 		{"combind", "is not combined, json or a text with atoms like %(h)s; did you mean "
