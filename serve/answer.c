@@ -281,7 +281,7 @@ static bool push_heap(struct request *r)
 
 	if (r->part_left == 0)
 		return true;
-	account_answer(r);
+	account_answer(r, r->part_left);
 	account_flush(r->serve);
 	w = sendmsg(c->watch.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (w < 0)
@@ -312,7 +312,7 @@ static bool push_file(struct request *r)
 		ssize_t w;
 
 		if (want == r->part_left) { /* this may be the last write */
-			account_answer(r);
+			account_answer(r, want);
 			account_flush(r->serve);
 		}
 		w = sendfile(c->watch.fd, r->file_fd, &off, want);

@@ -325,7 +325,7 @@ static void end(struct request *r)
 {
 	struct conn *c = r->conn;
 
-	account_answer(r);
+	account_answer(r, 0);
 	account_end(r);
 	answer_release(r);
 	if (r->close) {

@@ -198,7 +198,8 @@ void answer_release(struct request *r);
 void account_begin(struct request *r);
 void account_state(struct request *r, enum shm_row_state st);
 void account_current(struct serve *s, const struct request *r); /* what the loop works at; NULL */
-void account_answer(struct request *r); /* counts it, once; before its last write */
+/* Counts and logs it, once, before its last write, which is to take `more` bytes of the body. */
+void account_answer(struct request *r, uint64_t more);
 void account_flush(struct serve *s);
 void account_end(struct request *r);
 
