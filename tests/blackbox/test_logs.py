@@ -60,7 +60,7 @@ def test_combined(serve, tmp_path):
 
 def test_bytes_of_all_kinds_of_answers(serve, tmp_path):
     path = access_log(tmp_path)
-    s = serve("builtin:api", "--access-logfile", path, workers=1)
+    s = serve(workers=1, env={"ACCESS_LOG": path})
     for target in ("/", "/missing", "/status", "/metrics"):
         size = len(s.get(target + "?size").body)
         line = line_with(path, f'"GET {target}?size ')
