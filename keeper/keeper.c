@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The keeper's loop. One timer beats every 600 ms and does all that is periodic: an idle keeper wakes
- * less than twice a second. While lines come in the rings are emptied every 50 ms, and at once when
- * one is half full; when a round finds nothing, any line is to wake the keeper. What it wants to be
- * woken for stands in the segment (keeper_wants).
+ * The keeper's loop. One timer beats every 600 ms and does all that is periodic: an idle keeper
+ * wakes less than twice a second. While lines come in the rings are emptied every 50 ms, and at
+ * once when one is half full; when a round finds nothing, any line is to wake the keeper. What it
+ * wants to be woken for stands in the segment (keeper_wants).
  */
 #include "keeper/keeper.h"
 

@@ -58,7 +58,8 @@ def test_api_echo_without_a_body(server):
 
 def test_api_echo_continue(server):
     with server.connect() as c:
-        c.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        c.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n"
+               "Expect: 100-continue\r\n\r\n")
         assert c.read_line() == b"HTTP/1.1 100 Continue"
         assert c.read_line() == b""
         c.send("abc")
@@ -114,8 +115,8 @@ def test_api_kept_bodies_leave_nothing(serve, tmp_path):
 
 def test_echo_says_what_was_understood(echo):
     with echo.connect() as c:
-        c.send(b"PATCH /a%20b/./c?x=1&x=2 HTTP/1.1\r\nHost: example.org\r\nX-A: 1\r\nx-a:  two \t\r\n"
-               b"X-Odd: \xe9\"\\\xc3\xa9\r\nContent-Length: 5\r\n\r\nhello")
+        c.send(b"PATCH /a%20b/./c?x=1&x=2 HTTP/1.1\r\nHost: example.org\r\n"
+               b"X-A: 1\r\nx-a:  two \t\r\nX-Odd: \xe9\"\\\xc3\xa9\r\nContent-Length: 5\r\n\r\nhello")
         r = c.response()
     doc = r.json()
     assert r.status == 200

@@ -78,7 +78,8 @@ def test_a_killed_keeper_is_replaced(serve):
     for _ in range(2):
         pid = s.keeper_pid()
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda p=pid: (s.status()["keeper"] or {}).get("pid", p) != p, 10, "a new keeper")
+        wait_until(lambda p=pid: (s.status()["keeper"] or {}).get("pid", p) != p, 10,
+                   "a new keeper")
         wait_until(lambda: s.status()["keeper"]["state"] == "ready", 10, "readiness")
         assert get(at, "/status").status == 200
     reasons = [(e["kind"], e["signal"]) for e in s.status()["exits"]]

@@ -16,7 +16,8 @@ from lib import wait_until
 pytestmark = pytest.mark.sanitize
 
 COMBINED = re.compile(r'127\.0\.0\.1 - (\S+) \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+0000\] '
-                      r'"((?:[^"\\]|\\.)*)" (\d{3}) (\d+|-) "((?:[^"\\]|\\.)*)" "((?:[^"\\]|\\.)*)"')
+                      r'"((?:[^"\\]|\\.)*)" (\d{3}) (\d+|-) '
+                      r'"((?:[^"\\]|\\.)*)" "((?:[^"\\]|\\.)*)"')
 
 
 def access_log(tmp_path):
@@ -34,7 +35,7 @@ def lines(path, count, seconds=10):
 
 
 def line_with(path, text):
-    """The line that holds this text, once it is there (what the server was asked before is, too)."""
+    """The line that holds this text, once it is there (lines of other requests are, too)."""
     return wait_until(lambda: next((ln for ln in lines(path, 1) if text in ln), None), 10,
                       f"{text} in {path}")
 

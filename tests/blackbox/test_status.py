@@ -106,7 +106,8 @@ def test_stats(server):
 
 def test_active_requests(server):
     with server.connect() as c:
-        c.send("POST /echo HTTP/1.1\r\nHost: a\r\nX-Request-Id: slow-one\r\nContent-Length: 5\r\n\r\nab")
+        c.send("POST /echo HTTP/1.1\r\nHost: a\r\nX-Request-Id: slow-one\r\n"
+               "Content-Length: 5\r\n\r\nab")
 
         def mine():
             rows = server.get("/api/v1/performance/active-requests").json()["requests"]
