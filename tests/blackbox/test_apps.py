@@ -116,7 +116,8 @@ def test_api_kept_bodies_leave_nothing(serve, tmp_path):
 def test_echo_says_what_was_understood(echo):
     with echo.connect() as c:
         c.send(b"PATCH /a%20b/./c?x=1&x=2 HTTP/1.1\r\nHost: example.org\r\n"
-               b"X-A: 1\r\nx-a:  two \t\r\nX-Odd: \xe9\"\\\xc3\xa9\r\nContent-Length: 5\r\n\r\nhello")
+               b"X-A: 1\r\nx-a:  two \t\r\nX-Odd: \xe9\"\\\xc3\xa9\r\n"
+               b"Content-Length: 5\r\n\r\nhello")
         r = c.response()
     doc = r.json()
     assert r.status == 200
