@@ -83,6 +83,8 @@ static int bind_unix(struct master *m, const struct conf_bind *b, struct listene
 	}
 	if (rc != 0) {
 		rc = errno;
+		if (rc == EADDRINUSE && lstat(b->path, &st) == 0 && !S_ISSOCK(st.st_mode))
+			rc = EEXIST;
 		close(fd);
 		errno = rc;
 		return -1;
@@ -158,7 +160,9 @@ static int open_one(struct master *m, const struct conf_bind *b, const char *set
 		describe(ln);
 		return 0;
 	}
-	if (errno == EADDRINUSE)
+	if (errno == EEXIST)
+		log_errx("%s: %s is there, and is not a socket", setting, b->text);
+	else if (errno == EADDRINUSE)
 		log_errx("%s: %s is in use by another process", setting, b->text);
 	else
 		log_err("%s: cannot listen at %s", setting, b->text);

@@ -275,7 +275,7 @@ void master_settle(struct master *m)
 
 enum master_phase master_phase(const struct master *m)
 {
-	bool changing = false;
+	uint32_t serving = 0, others = 0;
 
 	if (m->stop != STOP_NONE)
 		return m->stop == STOP_QUICK ? PHASE_QUIT : PHASE_STOP;
@@ -293,7 +293,10 @@ enum master_phase master_phase(const struct master *m)
 		if (c->state == CHILD_REPLACING ||
 		    (c->state == CHILD_LEAVING && c->reason == REASON_MAX_REQUESTS))
 			return PHASE_RECYCLE;
-		changing |= c->state != CHILD_READY && c->state != CHILD_ASKED;
+		if (c->state == CHILD_READY || c->state == CHILD_ASKED)
+			serving++;
+		else
+			others++;
 	}
-	return changing ? PHASE_SCALE : PHASE_RUN;
+	return serving == m->cur.wanted && others == 0 ? PHASE_RUN : PHASE_SCALE;
 }

@@ -145,7 +145,7 @@ static void promote(struct master *m)
 		struct log_set was = m->logs;
 
 		m->logs = m->next_logs;
-		m->next_logs = (struct log_set){0};
+		m->next_logs = (struct log_set){.error.fd = -1, .access.fd = -1};
 		master_logs_use(m, m->cur.conf);
 		master_logs_close(&was);
 	} else {

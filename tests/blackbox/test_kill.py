@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Deaths and hangs: of workers, of the keeper, of the master."""
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -125,6 +126,19 @@ def test_stopped_keeper_is_replaced(serve):
     s.kill(signal.SIGSTOP, victim)
     s.wait_log(r"KEEPER TIMEOUT")
     wait_until(lambda: s.keeper_pid() not in (victim, None), what="another keeper")
+
+
+def test_master_without_descriptors(serve):
+    """It cannot start anybody then, says so, and does it when it can."""
+    s = serve("builtin:api", workers=2)
+    keep = resource.prlimit(s.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(s.pid, resource.RLIMIT_NOFILE, (8, keep[1]))
+    victim = s.worker_pids()[0]
+    s.kill(signal.SIGKILL, victim)
+    s.wait_log("socketpair: Too many open files")
+    assert s.get("/").status == 200
+    resource.prlimit(s.pid, resource.RLIMIT_NOFILE, keep)
+    wait_until(lambda: len(s.worker_pids()) == 2, what="two workers")
 
 
 def test_fork_storm_is_bounded_and_ends(serve):

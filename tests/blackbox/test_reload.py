@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """HUP: the new configuration applies, and nobody notices the change."""
+import os
 import signal
 
 import pytest
@@ -61,6 +62,42 @@ def test_bad_configuration_changes_nothing(serve):
     s.wait_log("Reload finished: generation 2")
     assert len(s.worker_pids()) == 1
     assert s.get("/health").json()["status"] == "healthy"
+
+
+def test_log_files_change(serve):
+    s = serve("builtin:hello", workers=None, config="web_workers: 1\nerror_log: one.log\n",
+              wait=False)
+    one, two = (os.path.join(s.tmp, n) for n in ("one.log", "two.log"))
+
+    def text(path):
+        try:
+            with open(path, encoding="utf-8") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+    wait_until(lambda: "Ready: " in text(one), what="the start in one.log")
+    # One that cannot be opened changes nothing.
+    s.write_config("web_workers: 1\nerror_log: no/such/dir/x.log\n")
+    s.kill(signal.SIGHUP)
+    wait_until(lambda: "Reload failed: a log file cannot be opened" in text(one), what="refusal")
+    s.write_config("web_workers: 1\nerror_log: two.log\n")
+    s.kill(signal.SIGHUP)
+    wait_until(lambda: "Reload finished" in text(two), what="the end of the reload in two.log")
+    assert "Reload finished" not in text(one)
+    s.stop()
+    assert "Shutting down" in text(two)
+    # What workers and keeper of the new generation have said went there too.
+    assert "Worker exiting" in text(two)
+
+
+def test_more_workers_than_there_is_room_for(serve):
+    s = serve("builtin:hello", workers=None, config="web_workers: 1\nworkers_max: 3\n")
+    s.write_config("web_workers: 5\nworkers_max: 9\n")
+    s.kill(signal.SIGHUP)
+    s.wait_log("Reload (finished|failed)")
+    # WORKERS_MAX is of the start: it sized the segment.
+    assert len(s.worker_pids()) <= 3
+    assert s.get("/").status == 200
 
 
 def test_env_file_is_read_again(serve, tmp_path):
