@@ -4,10 +4,13 @@
  * process, which do not know each other, and answers the options that serve nobody.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/app.h"
 #include "base/log.h"
@@ -106,6 +109,19 @@ static int run(const struct conf_input *in, struct conf *conf)
 	return master_run(in, conf, &roles);
 }
 
+/*
+ * Whoever starts us with a standard descriptor closed shall not have a socket or the segment take
+ * its number: a line for the log would be written into it. What takes the place cannot be written
+ * to, so that output that gets lost is an error still.
+ */
+static bool hold_standard_fds(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd)
+			return false;
+	return true;
+}
+
 int main(int argc, char **argv, char **env)
 {
 	const struct conf_input in = {.argc = argc, .argv = argv, .env = env};
@@ -113,6 +129,8 @@ int main(int argc, char **argv, char **env)
 	struct conf *conf = NULL;
 	int code;
 
+	if (!hold_standard_fds())
+		return EXIT_CONFIG;
 	conf_report_init(&report);
 	if (conf_load(&in, &conf, &report) < 0) {
 		fputs(report.errors.p ? report.errors.p : "capricorn: out of memory\n", stderr);

@@ -102,6 +102,15 @@ def test_unix_socket(serve):
     assert not os.path.exists(path)
 
 
+def test_a_file_that_is_no_socket_stays(tmp_path):
+    path = tmp_path / "precious"
+    path.write_text("precious")
+    r = lib.run("--bind", f"unix:{path}")
+    assert r.returncode == 1
+    assert f"BIND: unix:{path} is there, and is not a socket" in r.stderr
+    assert path.read_text() == "precious"
+
+
 def test_stale_unix_socket_is_replaced(serve, tmp_path):
     path = str(tmp_path / "stale.sock")
     with socket.socket(socket.AF_UNIX) as dead:
@@ -179,3 +188,25 @@ def test_nobody_listens_after_a_stop_has_begun(serve):
         c.send("cd")
         assert c.response("POST").body == b"abcd"
     assert s.wait_exit() == 0
+
+
+def test_standard_descriptors_may_be_closed(serve):
+    def close_all():
+        for fd in 0, 1, 2:
+            os.close(fd)
+
+    port = free_port()
+    s = serve("builtin:hello", "--access-logfile", "-", wait=False, bind=f"127.0.0.1:{port}",
+              preexec=close_all)
+
+    def answers():
+        try:
+            with RawClient(("127.0.0.1", port)) as c:
+                return c.get("/").status == 200
+        except OSError:
+            return False
+    lib.wait_until(answers, 10, "an answer")
+    for fd in 0, 1, 2:
+        assert os.readlink(f"/proc/{s.pid}/fd/{fd}") == "/dev/null"
+    assert s.stop() == 0
+    assert s.log() == ""
