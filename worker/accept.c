@@ -21,11 +21,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "conf/conf.h"
 #include "shm/shm.h"
 
 #define RESCUE_NS    (40 * NS_PER_MS)
 #define BATCH        16 /* connections taken in one go, so that requests are not kept waiting */
-#define RESCUE_BATCH 4
+#define ABSENT_NS    (1500 * NS_PER_MS) /* without a beat: two have been missed */
 #define ERROR_LOG_NS NS_PER_S /* EMFILE and the like: one line a second */
 
 struct listener {
@@ -62,14 +63,16 @@ static struct board read_board(const struct acceptor *a)
 	const struct shm *shm = a->h->shm;
 	struct board b = {.workers = 1, .connections = serve_connections(a->serve)};
 	uint32_t least = UINT32_MAX;
+	uint64_t now = loop_now(a->loop);
 
 	for (uint32_t i = 1; i < shm->geo.slots; i++) {
 		const struct shm_slot *o = shm_slot(shm, i);
 		uint32_t n;
 
 		if (i == a->h->slot || shm_get(&o->kind) != SHM_WORKER ||
-		    shm_get(&o->phase) != SHM_PH_READY || shm_get(&o->stuck))
-			continue;
+		    shm_get(&o->phase) != SHM_PH_READY || shm_get(&o->stuck) ||
+		    shm_get(&o->heartbeat_ns) + ABSENT_NS < now)
+			continue; /* nothing can be left to it */
 		n = shm_get(&o->connections);
 		b.workers++;
 		b.connections += n;
@@ -89,18 +92,6 @@ static bool above_share(const struct board *b, uint32_t mine)
 	return b->least_slot != 0 && mine > mean + slack;
 }
 
-static void listen_on(struct acceptor *a)
-{
-	if (a->listening)
-		return;
-	for (uint32_t i = 0; i < a->n; i++)
-		if (loop_watch(a->loop, &a->listener[i].watch, LOOP_IN | LOOP_EXCLUSIVE) != 0)
-			log_err("cannot watch a listener");
-	a->listening = true;
-	shm_set(&a->slot->listening, 1);
-	timer_disarm(a->loop, &a->rescue);
-}
-
 static void listen_off(struct acceptor *a)
 {
 	if (a->listening)
@@ -108,22 +99,42 @@ static void listen_off(struct acceptor *a)
 			(void)loop_watch(a->loop, &a->listener[i].watch, 0);
 	a->listening = false;
 	shm_set(&a->slot->listening, 0);
-	timer_arm(a->loop, &a->rescue, loop_now(a->loop) + RESCUE_NS);
+	if (!timer_armed(&a->rescue)) /* who is told so again and again must not put it off */
+		timer_arm(a->loop, &a->rescue, loop_now(a->loop) + RESCUE_NS);
+}
+
+static void log_failure(struct acceptor *a, const char *what)
+{
+	uint64_t now = loop_now(a->loop);
+
+	if (now - a->error_logged_ns < ERROR_LOG_NS)
+		return;
+	a->error_logged_ns = now;
+	log_warn("%s, %u are open; trying again", what, serve_connections(a->serve));
+}
+
+static void listen_on(struct acceptor *a)
+{
+	if (a->listening)
+		return;
+	a->listening = true;
+	for (uint32_t i = 0; i < a->n; i++)
+		if (loop_watch(a->loop, &a->listener[i].watch, LOOP_IN | LOOP_EXCLUSIVE) != 0) {
+			log_failure(a, "cannot watch a listener");
+			listen_off(a); /* the rescue timer takes what comes */
+			return;
+		}
+	shm_set(&a->slot->listening, 1);
+	timer_disarm(a->loop, &a->rescue);
 }
 
 static void accept_failed(struct acceptor *a, int err)
 {
-	uint64_t now = loop_now(a->loop);
-
 	if (err == ECONNABORTED || err == EINTR || err == EPROTO || err == EPERM)
 		return; /* of this one connection: the next may be well */
 	shm_add(&a->slot->c.accept_errors, 1);
-	if (now - a->error_logged_ns >= ERROR_LOG_NS) {
-		a->error_logged_ns = now;
-		errno = err;
-		log_warn("cannot accept connections, %u are open; trying again",
-			 serve_connections(a->serve));
-	}
+	errno = err;
+	log_failure(a, "cannot accept connections");
 	listen_off(a); /* the rescue timer tries again; spinning would help nobody */
 }
 
@@ -163,8 +174,10 @@ static void accept_share(struct acceptor *a, struct watch *w)
 		int rc;
 
 		if (above_share(&b, mine)) {
+			/* The kernel has told us of what waits, and will not tell another: we must. */
 			heritage_poke(a->h, b.least_slot);
-			break;
+			listen_off(a);
+			return;
 		}
 		rc = accept_one(a, w);
 		if (rc <= 0)
@@ -189,7 +202,7 @@ static void on_rescue(struct loop *l, struct timer *t)
 	if (a->stopped)
 		return;
 	for (uint32_t i = 0; i < a->n; i++)
-		for (int k = 0; k < RESCUE_BATCH; k++)
+		for (int k = 0; k < BATCH; k++)
 			if (accept_one(a, &a->listener[i].watch) <= 0)
 				break;
 	a->decided_at = UINT32_MAX;
@@ -206,13 +219,10 @@ void accept_decide(struct acceptor *a)
 		return;
 	a->decided_at = mine;
 	b = read_board(a);
-	if (above_share(&b, mine)) {
-		if (a->listening)
-			heritage_poke(a->h, b.least_slot);
+	if (above_share(&b, mine))
 		listen_off(a);
-	} else {
+	else
 		listen_on(a);
-	}
 }
 
 void accept_poked(struct acceptor *a)
@@ -261,9 +271,11 @@ void accept_stop(struct acceptor *a, bool empty_queue)
 {
 	if (a->stopped)
 		return;
+	/* No more than can have waited: those who keep coming would keep us for ever. */
 	for (uint32_t i = 0; i < a->n && empty_queue; i++)
-		while (accept_one(a, &a->listener[i].watch) > 0)
-			;
+		for (int64_t k = 0; k <= a->h->conf->s.backlog; k++)
+			if (accept_one(a, &a->listener[i].watch) <= 0)
+				break;
 	listen_off(a);
 	timer_disarm(a->loop, &a->rescue);
 	a->stopped = true;

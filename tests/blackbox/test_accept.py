@@ -2,6 +2,7 @@
 """Connections are spread evenly, and none waits for a process that cannot run."""
 import os
 import signal
+import threading
 import time
 
 from lib import PATIENCE, wait_until
@@ -135,3 +136,23 @@ def test_an_idle_server_hardly_wakes(serve):
     after, seconds = switches(), time.monotonic() - t0
     for pid in pids:
         assert (after[pid] - before[pid]) / seconds <= 2.0, (pid, before, after)
+
+
+def test_no_one_spins_over_a_connection_that_is_another_s(serve):
+    """Turns of the loops per request, while connections come and go and counts go up and down."""
+    s = serve("builtin:hello", workers=4, env={"MAX_REQUESTS": "0"})
+    stop = time.monotonic() + 2
+    done = [0] * 16
+
+    def client(i):
+        while time.monotonic() < stop:
+            assert s.get("/").status == 200
+            done[i] += 1
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(len(done))]
+    before = s.metrics().sum("capricorn_loop_turns_total")
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    turns = s.metrics().sum("capricorn_loop_turns_total") - before
+    assert turns / sum(done) < 6, (turns, sum(done))
