@@ -38,6 +38,18 @@ static const struct {
 	{"--reload", false, "send HUP to the master to load a new configuration"},
 	{"--daemon -D", false,
 	 "the server stays in the foreground; let systemd or a container engine keep it"},
+	{"--worker-tmp-dir", true, "workers beat in shared memory, not in files; leave it out"},
+	{"--certfile --keyfile --ca-certs --ciphers --ssl-version --cert-reqs", true,
+	 "TLS is not spoken here; let a proxy in front of it do that"},
+	{"--log-config --log-config-dict --log-config-json --logger-class", true,
+	 "see --log-level, --log-format and --access-log-format"},
+	{"--log-syslog --log-syslog-to --log-syslog-prefix --log-syslog-facility", true,
+	 "log to standard error (-), and let systemd or a container engine collect it"},
+	{"--capture-output", false,
+	 "the standard output of workers is that of the master; leave it out"},
+	{"--statsd-host --statsd-prefix --dogstatsd-tags", true,
+	 "GET /metrics has the metrics, in the format of Prometheus"},
+	{"--env -e", true, "set it in the environment, or in a file for --env-file"},
 };
 
 struct cursor {
