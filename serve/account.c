@@ -5,9 +5,9 @@
  * client ever holds an answer that the totals do not; answers of one batch are gathered and counted
  * with a single clock reading.
  */
-#include <stdio.h>
-
 #include "serve/serve_priv.h"
+
+#define STATUS_GONE 499 /* in the log only, as in nginx: the client left before its answer began */
 
 /* After a record was put: does the keeper want to hear of it? */
 static void keeper_wake(const struct heritage *h)
@@ -120,6 +120,19 @@ void account_answer(struct request *r, uint64_t more)
 		pend_add(s, r);
 	if (s->access)
 		log_access(r, more);
+}
+
+void account_gone(struct request *r)
+{
+	struct serve *s = r->serve;
+
+	shm_add(&s->slot->c.client_gone, 1);
+	if (!s->access || r->accounted)
+		return;
+	r->accounted = true;
+	if (!r->head_done)
+		r->status = STATUS_GONE;
+	log_access(r, 0);
 }
 
 void account_flush(struct serve *s)

@@ -105,8 +105,10 @@ static bool put_head(struct request *r, int status, struct slice type, int64_t l
 	o = (struct http_out){.p = b->data + b->end, .cap = b->cap - b->end};
 	http_put_status_line(&o, status);
 	http_put(&o, s->fixed, s->fixed_len);
-	if (type.len > 0)
+	if (type.len > 0 && type.len <= TYPE_MAX)
 		http_put_field(&o, SLICE("Content-Type"), type);
+	else if (type.len > 0)
+		log_warnx("a handler's Content-Type was dropped: more than %u bytes", TYPE_MAX);
 	put_length(&o, r, len);
 	http_put_field(&o, SLICE("X-Request-Id"), r->id);
 	http_put(&o, r->extra, r->extra_len);
@@ -122,6 +124,15 @@ static bool put_head(struct request *r, int status, struct slice type, int64_t l
 	r->head_done = true;
 	keep_content_type(r, type);
 	return true;
+}
+
+/* The handler has ended the request: what is left of the body goes nowhere, paused or not. */
+void answer_done(struct request *r)
+{
+	r->body_cb = NULL;
+	if (r->pause_ns != 0)
+		r->body_since_ns += loop_now(r->serve->loop) - r->pause_ns;
+	r->pause_ns = 0;
 }
 
 /* After an answer function was called from outside of the connection's own events. */
@@ -154,6 +165,7 @@ void request_answer(struct request *r, int status, struct slice type, struct sli
 	struct buf *b;
 	char *copy;
 
+	answer_done(r);
 	if (!put_head(r, status, type, (int64_t)body.len))
 		return;
 	b = r->conn->out;
@@ -182,6 +194,7 @@ void request_answer(struct request *r, int status, struct slice type, struct sli
 
 void request_answer_take(struct request *r, int status, struct slice type, char *heap, size_t len)
 {
+	answer_done(r);
 	if (!put_head(r, status, type, (int64_t)len)) {
 		free(heap);
 		return;
@@ -213,6 +226,7 @@ void request_body_more(struct request *r)
 void request_answer_file(struct request *r, int status, struct slice type, int fd, uint64_t offset,
 			 uint64_t len)
 {
+	answer_done(r);
 	if (!put_head(r, status, type, (int64_t)len)) {
 		close(fd);
 		return;

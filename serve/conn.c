@@ -57,8 +57,7 @@ static void list_append(struct conn *c, enum conn_list list)
 
 static void list_move(struct conn *c, enum conn_list list)
 {
-	/* Idle is ordered by the end of the last request; the others by when it came onto the list.
-	 */
+	/* Idle is ordered by the end of the last request, the others by when it came there. */
 	if (c->list == list && (list != CL_IDLE || !c->next))
 		return;
 	list_remove(c);
@@ -217,6 +216,7 @@ static void conn_free(struct conn *c)
 {
 	struct serve *s = c->serve;
 
+	c->processing = true; /* nothing that a handler calls on its way out comes back here */
 	if (c->req)
 		request_abort(c->req);
 	account_flush(s);
@@ -246,21 +246,20 @@ static void close_gently(struct conn *c)
 		return;
 	(void)shutdown(c->watch.fd, SHUT_WR); /* ENOTCONN: the next read says so */
 	list_move(c, CL_LINGER);
-	c->progress_ns = loop_now(s->loop);
+	c->since_ns = c->progress_ns = loop_now(s->loop);
 	buf_put(s, c->in);
 	c->in = NULL;
 }
 
+/* Throws away what comes: many clients look for the answer only when they have sent everything. */
 static void linger_read(struct conn *c)
 {
-	char *p = c->serve->small_free ? c->serve->small_free->data : NULL;
-	char waste[BUF_SMALL];
-	ssize_t n = recv(c->watch.fd, p ? p : waste, BUF_SMALL, MSG_DONTWAIT);
+	char waste[BUF_BIG];
+	ssize_t n = recv(c->watch.fd, waste, sizeof(waste), MSG_DONTWAIT);
 
 	if (n > 0) {
+		c->progress_ns = loop_now(c->serve->loop);
 		c->sent += (uint64_t)n; /* counts what is thrown away, on this list */
-		if (c->sent > LINGER_MAX)
-			c->dead = true;
 	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
 		c->dead = true;
 	}
@@ -314,7 +313,28 @@ static uint64_t request_due(const struct conn *c)
 		due = least(due, after(r->fill_ns, s->stream_idle_ns));
 	if (c->list == CL_BODY)
 		due = least(due, request_body_due(r));
+	/* The rest of a body that nobody wants does not hold the connection for long. */
+	if (c->list == CL_BODY && r->produced)
+		due = least(due, after(c->progress_ns, s->header_ns));
 	return due;
+}
+
+/* Draining: a connection that becomes idle meanwhile has its time as well. */
+static uint64_t drain_due(const struct conn *c)
+{
+	const struct serve *s = c->serve;
+	uint64_t since = c->since_ns > s->drain_ns ? c->since_ns : s->drain_ns;
+
+	return s->draining ? since + s->drain_idle_ns : UINT64_MAX;
+}
+
+/* A silent client is waited for a little; one that still sends, longer, if it does not drip. */
+static uint64_t linger_due(const struct conn *c)
+{
+	uint64_t more = c->serve->draining ? 0 : c->sent / LINGER_RATE * NS_PER_S;
+
+	return least(c->progress_ns + LINGER_NS,
+		     c->since_ns + least(LINGER_NS + more, LINGER_MAX_NS));
 }
 
 static uint64_t conn_due(const struct conn *c)
@@ -324,13 +344,12 @@ static uint64_t conn_due(const struct conn *c)
 
 	switch ((enum conn_list)c->list) {
 	case CL_IDLE:
-		due = after(c->since_ns, s->keepalive_ns);
-		return s->draining ? least(due, s->drain_due_ns) : due;
+		return least(after(c->since_ns, s->keepalive_ns), drain_due(c));
 	case CL_HEAD:
 		due = least(after(c->since_ns, s->header_ns), after(c->since_ns, s->request_ns));
-		return s->draining && !c->in ? least(due, s->drain_due_ns) : due;
+		return c->in ? due : least(due, drain_due(c));
 	case CL_LINGER:
-		return c->progress_ns + LINGER_NS;
+		return linger_due(c);
 	case CL_WRITE:
 		due = after(c->progress_ns, s->write_ns);
 		return c->req ? least(due, request_due(c)) : due;
@@ -469,17 +488,28 @@ static void request_is_late(struct conn *c, uint64_t now)
 	struct shm_counters *k = &s->slot->c;
 
 	if (!r->head_done && now >= after(r->since_ns, s->request_ns)) {
+		bool client = request_wants_input(r); /* it is the client that is waited for */
+
 		shm_add(&k->timeouts_request, 1);
-		request_fail(r, r->body_done ? 504 : 408, r->body_done ?
-			     "The handler did not answer within REQUEST_TIMEOUT." :
-			     "The request did not arrive whole within REQUEST_TIMEOUT.");
-	} else if (c->list == CL_BODY && now >= request_body_due(r)) {
+		request_fail(r, client ? 408 : 504, client ?
+			     "The request did not arrive whole within REQUEST_TIMEOUT." :
+			     "The handler did not answer within REQUEST_TIMEOUT.");
+	} else if (c->list == CL_BODY && (r->produced || now >= request_body_due(r))) {
 		shm_add(&k->timeouts_body, 1);
 		request_fail(r, 408, "The body came slower than MIN_BODY_RATE.");
 	} else {
 		shm_add(&k->timeouts_write, 1);
 		c->dead = true;
 	}
+}
+
+/* Empty lines before a request line are nothing that an answer is owed to. */
+static bool has_begun_head(const struct buf *b)
+{
+	for (uint32_t i = b ? b->start : 0; b && i < b->end; i++)
+		if (b->data[i] != '\r' && b->data[i] != '\n')
+			return true;
+	return false;
 }
 
 static void on_timer(struct loop *l, struct timer *t)
@@ -495,12 +525,14 @@ static void on_timer(struct loop *l, struct timer *t)
 	c->processing = true;
 	switch ((enum conn_list)c->list) {
 	case CL_IDLE:
-		shm_add(&k->timeouts_keepalive, 1);
+		if (!c->serve->draining)
+			shm_add(&k->timeouts_keepalive, 1);
 		c->dead = true;
 		break;
 	case CL_HEAD:
-		shm_add(&k->timeouts_header, 1);
-		if (c->in)
+		if (c->in || !c->serve->draining)
+			shm_add(&k->timeouts_header, 1);
+		if (has_begun_head(c->in))
 			request_refuse(c, HTTP_E_HEAD_TIMEOUT);
 		else
 			c->dead = true; /* it never said a word */
@@ -624,7 +656,10 @@ static struct conn *find_head(struct serve *s)
 {
 	struct conn *c = s->list[CL_HEAD].first;
 
-	return c && loop_now(s->loop) - c->since_ns > SPARED_NS ? c : NULL;
+	for (int i = 0; c && i < SHED_SCAN; i++, c = c->next)
+		if (loop_now(s->loop) - c->since_ns > SPARED_NS)
+			return c;
+	return NULL;
 }
 
 bool serve_make_room(struct serve *s)
@@ -671,8 +706,12 @@ static void drain_list(struct serve *s, enum conn_list list, bool at_once)
 void serve_drain(struct serve *s, uint32_t linger_ms, void (*done)(struct serve *s, void *arg),
 		 void *arg)
 {
+	if (!s->draining)
+		s->drain_ns = loop_now(s->loop);
+	/* Told again, it can only become shorter. */
+	s->drain_idle_ns = s->draining ? least(s->drain_idle_ns, linger_ms * NS_PER_MS)
+				       : linger_ms * NS_PER_MS;
 	s->draining = true;
-	s->drain_due_ns = loop_now(s->loop) + linger_ms * NS_PER_MS;
 	s->done = done;
 	s->done_arg = arg;
 	drain_list(s, CL_IDLE, linger_ms == 0);
@@ -681,6 +720,7 @@ void serve_drain(struct serve *s, uint32_t linger_ms, void (*done)(struct serve 
 
 void serve_end_turn(struct serve *s)
 {
+	account_flush(s);
 	if (s->draining && s->nconns == 0 && !s->done_told) {
 		s->done_told = true;
 		s->done(s, s->done_arg);

@@ -163,9 +163,13 @@ static enum http_err accept_head(struct request *r)
 	} else {
 		r->path = h->target;
 	}
-	if (e == HTTP_OK && h->content_length > r->serve->set->client_max_body_size)
-		e = HTTP_E_BODY_TOO_LARGE;
 	return e;
+}
+
+static void body_failed(struct request *r, enum http_err e)
+{
+	shm_add(&r->serve->slot->c.bad_requests, 1);
+	request_fail(r, http_err_status(e), http_err_text(e));
 }
 
 enum step request_begin(struct conn *c)
@@ -209,7 +213,11 @@ enum step request_begin(struct conn *c)
 		make_id(r);
 	account_begin(r);
 	account_current(s, r);
-	s->handler(s, r, s->handler_arg);
+	account_state(r, SHM_ROW_HANDLING);
+	if (r->head.content_length > s->set->client_max_body_size)
+		body_failed(r, HTTP_E_BODY_TOO_LARGE);
+	else
+		s->handler(s, r, s->handler_arg);
 	return STEP_MORE;
 }
 
@@ -231,7 +239,7 @@ static void deliver(struct request *r, struct slice data, bool end)
 	if (!r->body_cb || r->body_told_end)
 		return;
 	r->body_told_end = end;
-	if (!r->body_cb(r, r->body_arg, data, end) && !end && r->pause_ns == 0)
+	if (!r->body_cb(r, r->body_arg, data, end) && !end && r->body_cb && r->pause_ns == 0)
 		r->pause_ns = loop_now(r->serve->loop);
 }
 
@@ -246,10 +254,12 @@ static void body_piece(struct request *r, struct slice data)
 		r->dropped += data.len;
 }
 
-static void body_failed(struct request *r, enum http_err e)
+/* Are there bytes of the body that may be looked at now? */
+static bool body_waits(const struct request *r)
 {
-	shm_add(&r->serve->slot->c.bad_requests, 1);
-	request_fail(r, http_err_status(e), http_err_text(e));
+	const struct buf *b = r->conn->in;
+
+	return !r->conn->dead && !r->conn->blocked && reads_body(r) && b && b->start < b->end;
 }
 
 /* Takes one piece of the body out of the input. false: nothing more to take now. */
@@ -260,7 +270,7 @@ static bool body_step(struct request *r)
 	struct slice data;
 	size_t used;
 
-	if (!reads_body(r) || !b || b->start == b->end)
+	if (!body_waits(r))
 		return false;
 	if (r->head.chunked) {
 		enum http_err e = http_chunked_read(&r->chunked, &r->serve->limits,
@@ -332,7 +342,8 @@ static void end(struct request *r)
 		c->closing = true;
 		/* The client did not ask for it: it may have sent more, and closing with input
 		 * unread would make the kernel drop the answer (RFC 9112, 9.6). */
-		if (r->head.keep_alive || r->broken_head || r->failed || !r->body_done)
+		if (r->head.keep_alive || r->broken_head || r->failed || !r->body_done ||
+		    (c->in && c->in->start < c->in->end))
 			c->linger = true;
 	}
 	c->req = NULL;
@@ -342,6 +353,16 @@ static void end(struct request *r)
 	}
 	c->since_ns = loop_now(r->serve->loop);
 	req_put(r);
+}
+
+/* The request waits: for whom is seen in its row. */
+static enum step wait_or_go_on(struct request *r)
+{
+	if (body_waits(r))
+		return STEP_MORE;
+	account_state(r, reads_body(r) && !r->head_done ? SHM_ROW_READING :
+			 r->head_done ? SHM_ROW_WRITING : SHM_ROW_HANDLING);
+	return STEP_WAIT;
 }
 
 enum step request_step(struct request *r)
@@ -358,26 +379,30 @@ enum step request_step(struct request *r)
 		return STEP_WAIT;
 	if (r->body_done && r->body_cb && !r->body_told_end)
 		deliver(r, (struct slice){NULL, 0}, true);
-	if (c->dead || !answer_push(r))
+	if (c->dead)
 		return STEP_WAIT;
-	r->body_cb = NULL; /* the handler has ended the request */
-	if (!r->body_done && !r->close && !r->failed)
-		return STEP_WAIT; /* the rest of the body comes, and is dropped */
+	if (!answer_push(r)) /* meanwhile the handler may have asked for more of the body */
+		return wait_or_go_on(r);
+	account_answer(r, 0); /* it may be written while the rest of the body is awaited */
+	answer_done(r);
+	if (!r->body_done && !r->close && !r->failed) /* the rest comes, and is dropped */
+		return wait_or_go_on(r);
 	end(r);
 	return STEP_MORE;
 }
 
 void request_fail(struct request *r, int status, const char *detail)
 {
-	r->failed = true;
+	/* What is left of the input is no request, whatever the answer has promised. */
+	r->close = r->failed = true;
 	r->body_done = true;
-	if (r->gone_cb) {
+	if (r->gone_cb && !r->produced) {
 		request_gone_f *cb = r->gone_cb;
 
 		r->gone_cb = NULL;
 		cb(r, r->gone_arg);
 	}
-	r->body_cb = NULL;
+	answer_done(r);
 	if (r->head_done) {
 		if (!r->produced)
 			conn_die(r->conn); /* a part is out: only a cut tells the client */
@@ -393,7 +418,7 @@ void request_abort(struct request *r)
 	if (r->gone_cb && !r->produced)
 		r->gone_cb(r, r->gone_arg);
 	if (!r->produced)
-		shm_add(&r->serve->slot->c.client_gone, 1);
+		account_gone(r);
 	account_end(r);
 	answer_release(r);
 	r->conn->req = NULL;

@@ -17,8 +17,10 @@
 #define DROP_MAX    65536u         /* of a body that nobody wants, to keep the connection alive */
 #define FLUSH_MAX   (512u * 1024u) /* written to one connection per turn */
 #define FILE_CHUNK  (256u * 1024u)
-#define LINGER_NS   (2 * NS_PER_S) /* after our end is closed, for the client to read and close */
-#define LINGER_MAX  (1024u * 1024u)
+#define LINGER_NS   (2 * NS_PER_S) /* of silence after our end is closed, then it is cut */
+#define LINGER_RATE 65536u         /* ... or after them, when it sends on, but more slowly */
+#define LINGER_MAX_NS (30 * NS_PER_S)
+#define TYPE_MAX    1024u          /* a longer Content-Type of an answer is left out */
 #define EXTRA_MAX   1024u          /* bytes of fields that a handler adds */
 #define ARENA_MAX   4096u
 #define PEND_MAX    32u
@@ -45,7 +47,7 @@ struct conn {
 	struct buf *in, *out;      /* NULL while empty: an idle connection holds no buffer */
 	struct request *req;       /* the one request that runs; NULL = none */
 	uint64_t since_ns;         /* first byte of the head being read, or begin of idleness */
-	uint64_t progress_ns;      /* last time the client took bytes, or begin of the linger */
+	uint64_t progress_ns;      /* last time the client took bytes; lingering: sent any */
 	uint64_t sent;             /* bytes, since it came onto its list */
 	uint64_t mark_ns;          /* when its pace was looked at last; 0 = not yet */
 	int64_t mark_bytes;
@@ -154,7 +156,7 @@ struct serve {
 	char fixed[80];                /* "Server: ...\r\nDate: ...\r\n" */
 
 	bool draining, done_told;
-	uint64_t drain_due_ns;         /* idle connections are closed by then */
+	uint64_t drain_ns, drain_idle_ns; /* since when; how long idle connections are kept */
 	void (*done)(struct serve *s, void *arg);
 	void *done_arg;
 
@@ -175,10 +177,10 @@ void req_put(struct request *r);
 void pool_fini(struct serve *s);
 
 /* request.c */
-enum step { STEP_MORE, STEP_WAIT };
+enum step { STEP_MORE, STEP_WAIT }; /* go on at once; when something has happened */
 /* Begins the next request of the input. STEP_WAIT: needs more bytes. */
 enum step request_begin(struct conn *c);
-/* Carries the running request on as far as it goes. STEP_MORE: it has ended. */
+/* Carries the running request on. STEP_MORE: it has ended, or there is more to do. */
 enum step request_step(struct request *r);
 /* Answers what is not a request, or not a whole one, with an error; the connection ends. */
 void request_refuse(struct conn *c, enum http_err e);
@@ -192,6 +194,7 @@ void request_fail(struct request *r, int status, const char *detail);
 /* answer.c */
 void answer_date(struct serve *s);
 bool answer_push(struct request *r);   /* heap, file, pull: true = all is written or buffered */
+void answer_done(struct request *r);   /* the handler has no further part in the request */
 void answer_release(struct request *r);
 
 /* account.c */
@@ -202,5 +205,6 @@ void account_current(struct serve *s, const struct request *r); /* what the loop
 void account_answer(struct request *r, uint64_t more);
 void account_flush(struct serve *s);
 void account_end(struct request *r);
+void account_gone(struct request *r); /* its client has left: no answer to count, but to log */
 
 #endif

@@ -174,7 +174,7 @@ static void accept_share(struct acceptor *a, struct watch *w)
 		int rc;
 
 		if (above_share(&b, mine)) {
-			/* The kernel has told us of what waits, and will not tell another: we must. */
+			/* The kernel has told us of it and tells no other: we must. */
 			heritage_poke(a->h, b.least_slot);
 			listen_off(a);
 			return;
