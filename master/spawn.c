@@ -80,6 +80,8 @@ __attribute__((noreturn)) static void run_child(struct master *m, enum shm_kind 
 	};
 	int rc = HERITAGE_EXIT_BOOT;
 
+	/* As the master does: whoever is ready first shall not be seen without a pid. */
+	shm_set(&shm_slot(&m->shm, slot)->pid, getpid());
 	give_up_masters(m, kind);
 	h.nlisteners = m->nlisteners;
 	h.listeners = m->heritage_listener;
