@@ -114,6 +114,8 @@ class Server:
                 f"/capricorn-test-{os.getpid()}-{next(_numbers)}"
             self.env["SHM_NAME"] = self.shm_name
         self.env.update({k: str(v) for k, v in (env or {}).items()})
+        if not any("worker" in str(a) or a == "-w" for a in [config or "", *args]):
+            self._be_small(workers or 1)
         self.argv = [BINARY]
         self.config_path = os.path.join(self.tmp, "capricorn.yaml")
         if config is not None:
@@ -139,6 +141,14 @@ class Server:
                 self.destroy()
                 print(self.log())
                 raise
+
+    def _be_small(self, workers):
+        """Containers have 64 MB of /dev/shm: enough for many servers only if they are small."""
+        shm = os.statvfs("/dev/shm")
+        if shm.f_blocks * shm.f_frsize < 256 << 20:
+            if not any(n.startswith("WORKERS_M") for n in self.env):
+                self.env["WORKERS_MAX"] = str(max(8, 2 * workers))
+            self.env.setdefault("WORKER_CONNECTIONS", "256")
 
     # ---- its files ----
 
