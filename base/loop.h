@@ -40,7 +40,7 @@ struct timer {
 
 struct loop_stats {
 	uint64_t turns;
-	uint64_t last_busy_ns; /* of the last turn: time outside of the wait, as far as known */
+	uint64_t last_busy_ns; /* of the last turn: time outside of the wait */
 };
 
 /* timers_max: how many timers can be armed at once. 0, or -1 with errno. */

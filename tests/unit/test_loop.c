@@ -231,6 +231,34 @@ static void test_the_bound_holds(void **state)
 	loop_free(l);
 }
 
+static void on_slow(struct loop *l, struct timer *t)
+{
+	uint64_t until = clock_mono_ns() + 5 * NS_PER_MS;
+
+	(void)l;
+	(void)t;
+	while (clock_mono_ns() < until)
+		;
+}
+
+/* What a turn does after its last look at the loop's clock counts, the wait does not. */
+static void test_busy_time_is_that_of_the_whole_turn(void **state)
+{
+	struct timer t = {.cb = on_slow};
+	struct loop *l;
+	uint64_t begun = clock_mono_ns(), took;
+
+	(void)state;
+	assert_int_equal(loop_init(&l, 1), 0);
+	timer_arm(l, &t, loop_clock(l) + 20 * NS_PER_MS);
+	while (t.pos != 0)
+		loop_run_once(l, 1000);
+	took = clock_mono_ns() - begun;
+	assert_true(loop_stats(l)->last_busy_ns >= 5 * NS_PER_MS);
+	assert_true(loop_stats(l)->last_busy_ns <= took - 19 * NS_PER_MS);
+	loop_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -241,6 +269,7 @@ int main(void)
 		cmocka_unit_test(test_a_forgotten_watch_gets_no_more_events),
 		cmocka_unit_test(test_interest_changes),
 		cmocka_unit_test(test_the_bound_holds),
+		cmocka_unit_test(test_busy_time_is_that_of_the_whole_turn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
