@@ -8,6 +8,7 @@
 #include "keeper/keeper.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -28,6 +29,7 @@
 #define FLUSH_NS      (50 * NS_PER_MS)   /* between two rounds while lines come */
 #define STALLED_NS    (250 * NS_PER_MS)  /* ... while a log takes none */
 #define LEAVE_NS      (500 * NS_PER_MS)  /* for status answers that are under way at the end */
+#define TELL_NS       (60 * NS_PER_S)    /* between two lines about lost lines */
 #define FINAL_MS      500                /* for a log that takes nothing at the end */
 #define CONNECTIONS   64u
 #define ACCEPT_BATCH  16
@@ -42,7 +44,7 @@ struct keeper {
 	struct sample *sample;
 	struct watch command, lifeline, control, listener;
 	struct timer beat, flush, deadline;
-	uint64_t sampled_ns;
+	uint64_t sampled_ns, told_ns;
 	bool orphan, leave;
 	int exit_code;
 };
@@ -96,6 +98,23 @@ static void final_flush(struct keeper *k)
 	while ((r = drain_round(k->drain)) != DRAIN_EMPTY && clock_mono_ns() < due)
 		if (r == DRAIN_STALLED)
 			(void)poll(NULL, 0, 20); /* nobody else is served any more */
+}
+
+/* Lines that are missing from a log are a line in the log; the metrics have them by cause. */
+static void tell_losses(struct keeper *k, bool at_the_end)
+{
+	struct shm *s = k->h->shm;
+	uint64_t now = loop_now(k->loop), told = shm_get(&s->inst->losses_told);
+	uint64_t lost = shm_get(&s->inst->access_failed);
+
+	for (uint32_t i = 0; i < s->geo.slots; i++)
+		lost += shm_get(&shm_slot(s, i)->c.log_lost);
+	if (lost == told || (!at_the_end && k->told_ns != 0 && now - k->told_ns < TELL_NS))
+		return;
+	k->told_ns = now;
+	shm_set(&s->inst->losses_told, lost);
+	log_warnx("%" PRIu64 " log lines are lost: a log is full or stalled, or slower than lines "
+		  "come", lost - told);
 }
 
 /* ---- descriptors of log files that were opened anew ---- */
@@ -250,6 +269,7 @@ static void on_beat(struct loop *l, struct timer *t)
 		sample_all(k->sample, now);
 	}
 	flush(k);
+	tell_losses(k, false);
 	if (k->orphan && !sample_others_live(k->h))
 		k->leave = true;
 }
@@ -366,6 +386,7 @@ static void run(struct keeper *k)
 			serve_end_turn(k->serve);
 	}
 	final_flush(k);
+	tell_losses(k, true);
 }
 
 int keeper_main(const struct heritage *h)

@@ -202,6 +202,7 @@ struct shm_instance {
 	_Atomic uint64_t log_lost;         /* lines of the master that could not be written */
 	_Atomic uint32_t keeper_wants;     /* hint [K/any]: enum shm_keeper_wants */
 	_Atomic uint64_t access_written, access_failed; /* [K] lines */
+	_Atomic uint64_t losses_told;      /* [K] lost lines that the error log has told of */
 };
 /* When who has put a record pokes the keeper; it takes the wish back first (exchange for nothing).
  */

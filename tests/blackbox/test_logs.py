@@ -213,6 +213,12 @@ def test_a_full_disk_costs_counted_lines(serve):
                s.metrics().sum("capricorn_log_lines_lost_total", log="access") >= 200, 10,
                "counted lines")
     assert s.metrics().sum("capricorn_access_log_lines_total") == 0
+    s.wait_log(r"\[WARNING\] \d+ log lines are lost")
+    hammer(s, 1, 10)
+    s.stop()
+    told = sum(int(n) for n in re.findall(r"(\d+) log lines are lost", s.log()))
+    assert told >= 210
+    assert len(s.log_lines("log lines are lost")) <= 2  # one at the end
 
 
 def test_a_stalled_pipe_costs_counted_lines(serve, tmp_path):
