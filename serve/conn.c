@@ -346,7 +346,9 @@ static uint64_t conn_due(const struct conn *c)
 	case CL_IDLE:
 		return least(after(c->since_ns, s->keepalive_ns), drain_due(c));
 	case CL_HEAD:
-		due = least(after(c->since_ns, s->header_ns), after(c->since_ns, s->request_ns));
+		/* A new connection has no more time for having been silent at first. */
+		due = least(after(c->fresh ? c->progress_ns : c->since_ns, s->header_ns),
+			    after(c->since_ns, s->request_ns));
 		return c->in ? due : least(due, drain_due(c));
 	case CL_LINGER:
 		return linger_due(c);
@@ -576,7 +578,8 @@ void serve_accepted(struct serve *s, int fd, const struct net_addr *peer)
 	CHECK(c); /* serve_make_room() said so */
 	*c = (struct conn){
 		.watch = {.fd = fd, .cb = on_event}, .timer = {.cb = on_timer}, .serve = s,
-		.since_ns = loop_now(s->loop), .peer = *peer, .fresh = true,
+		.since_ns = loop_now(s->loop), .progress_ns = loop_now(s->loop), .peer = *peer,
+		.fresh = true,
 	};
 	net_addr_format(peer, c->peer_text);
 	list_append(c, CL_HEAD);

@@ -47,7 +47,7 @@ struct conn {
 	struct buf *in, *out;      /* NULL while empty: an idle connection holds no buffer */
 	struct request *req;       /* the one request that runs; NULL = none */
 	uint64_t since_ns;         /* first byte of the head being read, or begin of idleness */
-	uint64_t progress_ns;      /* last time the client took bytes; lingering: sent any */
+	uint64_t progress_ns;      /* when the client came, or last took bytes; lingering: sent */
 	uint64_t sent;             /* bytes, since it came onto its list */
 	uint64_t mark_ns;          /* when its pace was looked at last; 0 = not yet */
 	int64_t mark_bytes;

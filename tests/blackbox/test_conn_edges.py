@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from lib import PATIENCE, RawClient, wait_until
+from lib import PATIENCE, RawClient, alive, wait_until
 
 pytestmark = pytest.mark.sanitize
 
@@ -344,6 +344,16 @@ def test_a_body_that_is_late_gets_408_and_is_counted_once(serve):
     assert served(s, code="408") == served(s) == 1
 
 
+def test_a_new_connection_has_its_time_from_the_accept(serve):
+    s = serve("builtin:echo", workers=1, env={"HEADER_TIMEOUT": "2s"})
+    with s.connect() as c:
+        t0 = time.monotonic()
+        time.sleep(1.5)
+        c.send(b"GET / HTTP/1.1\r\nHo")
+        assert c.response().status == 408
+        assert time.monotonic() - t0 < 2.9 + (PATIENCE - 1)
+
+
 def test_a_whole_answer_has_its_time(serve):
     s = serve("builtin:echo", workers=1, env={"STREAM_TIMEOUT": "500ms"})
     with s.connect(rcvbuf=4096) as c:
@@ -404,6 +414,33 @@ def test_a_request_in_flight_is_finished_by_a_draining_worker(serve):
         head.send(b": a\r\n\r\n")
         r = head.response()
         assert (r.json()["target"], r.header("connection")) == ("/head", "close")
+
+
+def test_a_client_that_takes_nothing_does_not_hold_a_draining_worker(serve):
+    s = serve("builtin:echo", workers=1, env={"GRACEFUL_TIMEOUT": "1s"})
+    pid = s.worker_pids()[0]
+    with s.connect(rcvbuf=4096) as c:
+        c.send(b"GET /?bytes=1000000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+        c.read_exactly(1000)
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not alive(pid), 5, "its end")
+
+
+def test_a_stop_while_an_old_worker_drains(serve):
+    s = serve("builtin:echo", workers=1)
+    with s.connect() as c, s.connect() as idle:
+        c.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc")
+        assert idle.get("/").status == 200
+        old = s.worker_pids()
+        s.kill(signal.SIGHUP)
+        wait_until(lambda: s.worker_pids() and s.worker_pids() != old, 10, "the new generation")
+        s.kill(signal.SIGTERM)
+        s.wait_log("Handling signal: TERM", 5)
+        c.send(b"def")
+        r = c.response()
+        assert (r.json()["body_bytes"], r.header("connection")) == (6, "close")
+        assert idle.is_closed()
+        assert s.wait_exit(10) == 0
 
 
 def test_stopping_ends_though_clients_keep_coming(serve):
