@@ -76,6 +76,32 @@ static json_t *value(const struct conf_row *row, const struct settings *s)
 	return j;
 }
 
+/* Where HOST and PORT win, BIND is what they make, and comes from where the stronger one does. */
+static size_t source_of(const struct conf *c, size_t i)
+{
+	const struct conf_source *from = c->priv->from;
+	size_t pair = from[CONF_R_HOST].origin > from[CONF_R_PORT].origin ? CONF_R_HOST
+									  : CONF_R_PORT;
+
+	return i == CONF_R_BIND && from[pair].origin > from[i].origin ? pair : i;
+}
+
+static json_t *value_in_effect(const struct conf *c, size_t i)
+{
+	json_t *array;
+
+	if (source_of(c, i) != i) {
+		array = json_array();
+		for (size_t k = 0; k < c->nbinds; k++)
+			json_array_append_new(array, text_value(c->binds[k].text));
+		return array;
+	}
+	/* The root, which is no prefix at all; but an empty value would mean the default. */
+	if (i == CONF_R_STATUS_PREFIX && c->s.status_prefix[0] == '\0')
+		return json_string("/");
+	return value(&conf_rows[i], &c->s);
+}
+
 static const char *unit(const struct conf_row *row)
 {
 	if (row->unit)
@@ -90,10 +116,10 @@ static json_t *entry(const struct conf *c, size_t i)
 		[CONF_ENV] = "environment", [CONF_FLAG] = "flag", [CONF_LIVE] = "live",
 	};
 	const struct conf_row *row = &conf_rows[i];
-	const struct conf_source *from = &c->priv->from[i];
+	const struct conf_source *from = &c->priv->from[source_of(c, i)];
 	json_t *e = json_object();
 
-	json_object_set_new(e, "value", value(row, &c->s));
+	json_object_set_new(e, "value", value_in_effect(c, i));
 	if (unit(row))
 		json_object_set_new(e, "unit", json_string(unit(row)));
 	json_object_set_new(e, "origin", json_string(origins[from->origin]));

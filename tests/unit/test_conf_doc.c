@@ -207,6 +207,23 @@ static void test_print(void **state)
 	assert_string_equal(json_string_value(member(doc, "access_log", "value")), "off");
 	assert_string_equal(json_string_value(member(doc, "cache_memory", "value")), "auto");
 	assert_string_equal(json_string_value(member(doc, "bind", "origin")), "default");
+	assert_string_equal(json_string_value(member(doc, "status_prefix", "value")), "/");
+	json_decref(doc);
+	unload(&l);
+}
+
+/* What is listened on is shown also when HOST and PORT say it. */
+static void test_print_host_and_port(void **state)
+{
+	struct loaded l = load_ok(ARGS("--host", "::1"), ENV("PORT=9000", "BIND=127.0.0.1:1"));
+	json_t *doc = printed(l.conf);
+	const json_t *bind = member(doc, "bind", "value");
+
+	(void)state;
+	assert_int_equal(json_array_size(bind), 1);
+	assert_string_equal(json_string_value(json_array_get(bind, 0)), "[::1]:9000");
+	assert_string_equal(json_string_value(member(doc, "bind", "origin")), "flag");
+	assert_string_equal(json_string_value(member(doc, "bind", "place")), "flag --host");
 	json_decref(doc);
 	unload(&l);
 }
@@ -225,7 +242,7 @@ static void test_print_reads_back(void **state)
 	strbuf_init(&yaml);
 	json_object_foreach(doc, key, entry) {
 		value = json_object_get(entry, "value");
-		if (json_is_null(value) || strcmp(key, "status_prefix") == 0)
+		if (json_is_null(value))
 			continue;
 		text = json_dumps(value, JSON_ENCODE_ANY);
 		strbuf_printf(&yaml, "%s: %s\n", key, text);
@@ -251,6 +268,7 @@ int main(void)
 		cmocka_unit_test(test_help_fits),
 		cmocka_unit_test(test_sample_is_the_defaults),
 		cmocka_unit_test(test_print),
+		cmocka_unit_test(test_print_host_and_port),
 		cmocka_unit_test(test_print_reads_back),
 	};
 
