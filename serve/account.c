@@ -7,7 +7,8 @@
  */
 #include "serve/serve_priv.h"
 
-#define STATUS_GONE 499 /* as in nginx, in the log only: the client left before its answer */
+/* As in nginx, in the log only: the client left before its answer. */
+#define STATUS_GONE 499
 
 /* After a record was put: does the keeper want to hear of it? */
 static void keeper_wake(const struct heritage *h)
