@@ -15,7 +15,7 @@ static void keeper_wake(const struct heritage *h)
 {
 	_Atomic uint32_t *wants = &h->shm->inst->keeper_wants;
 
-	/* The record before the look: else the keeper could say that it sleeps, look, and miss it. */
+	/* The record before the look: the keeper could say that it sleeps, look, and miss it. */
 	atomic_thread_fence(memory_order_seq_cst);
 	switch (atomic_load_explicit(wants, memory_order_relaxed)) {
 	case SHM_KEEPER_ANY_RECORD:
