@@ -119,6 +119,7 @@ struct master {
 	bool ready_told;             /* all of them were, and the log says so */
 	bool drained;                /* WINCH: none is wanted */
 	bool no_slot_told;
+	bool keeper_again;           /* a keeper was started for what the last one left */
 	bool reload_open;            /* a reload has been begun, and its end not been told */
 	struct backoff backoff, keeper_backoff;
 	enum stop_kind stop;

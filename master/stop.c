@@ -36,12 +36,27 @@ void master_stop_kill(struct master *m)
 			master_doom(m, &m->child[i], REASON_STOP, SIGKILL);
 }
 
+/* Lines that no keeper has written yet. Two words that may hold anything are only compared. */
+static bool lines_are_left(const struct master *m)
+{
+	for (uint32_t i = 0; i < m->nslots; i++)
+		if (shm_get(&m->shm.rings[i].head) != shm_get(&m->shm.rings[i].tail))
+			return true;
+	return false;
+}
+
 void master_stop_settle(struct master *m)
 {
 	struct child *keeper = &m->child[0];
 
 	if (master_count_workers(m) > 0)
 		return;
+	if (keeper->state == CHILD_NONE && !m->keeper_again && lines_are_left(m)) {
+		/* The last one was replaced, or killed, before the workers had said everything. */
+		m->keeper_again = true;
+		if (master_spawn(m, SHM_KEEPER, &m->cur) != 0)
+			m->done = true;
+	}
 	if (keeper->state == CHILD_NONE)
 		m->done = true;
 	else
