@@ -51,7 +51,8 @@ def test_the_bill_is_bounded(workers, connections, bound):
     assert int(rows["total"]) - int(rows.get("cache", 0)) <= bound
 
 
-def test_serves_and_stops(server):
+def test_serves_and_stops(serve):
+    server = serve("builtin:api", env={"ASAN_OPTIONS": lib.LEAK_CHECK})
     r = server.get("/")
     assert r.status == 200
     assert r.json()["name"] == "capricorn"
