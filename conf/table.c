@@ -214,11 +214,29 @@ static void nearest_flag(struct slice word, const struct conf_row *row, unsigned
 	strbuf_fini(&own);
 }
 
+/* People know settings by their flags: who writes the key `workers` means that of --workers. */
+static const struct conf_row *row_of_flag_named(struct slice word)
+{
+	char flag[WORD_MAX + 3] = "--";
+
+	if (word.len > WORD_MAX)
+		return NULL;
+	for (size_t i = 0; i < word.len; i++)
+		flag[2 + i] = word.p[i] == '_' ? '-' : (char)tolower((unsigned char)word.p[i]);
+	return conf_row_by_flag((struct slice){flag, word.len + 2});
+}
+
 bool conf_nearest_row(struct slice word, enum conf_naming how, struct strbuf *out)
 {
 	unsigned best = ~0u;
 
+	const struct conf_row *known = how == CONF_BY_FLAG ? NULL : row_of_flag_named(word);
+
 	strbuf_clear(out);
+	if (known) {
+		strbuf_puts(out, how == CONF_BY_KEY ? known->key : known->name);
+		return out->len > 0;
+	}
 	for (size_t i = 0; i < CONF_ROWS; i++) {
 		const struct conf_row *row = &conf_rows[i];
 		const char *name = how == CONF_BY_KEY ? row->key : row->name;

@@ -92,6 +92,10 @@ static void test_nearest(void **state)
 	assert_true(conf_nearest_row(SLICE("--acces-logfile"), CONF_BY_FLAG, &near));
 	assert_string_equal(near.p, "--access-logfile");
 	assert_false(conf_nearest_row(SLICE("--quite-something-else"), CONF_BY_FLAG, &near));
+	assert_true(conf_nearest_row(SLICE("workers"), CONF_BY_KEY, &near));
+	assert_string_equal(near.p, "web_workers");
+	assert_true(conf_nearest_row(SLICE("ACCESS_LOGFILE"), CONF_BY_NAME, &near));
+	assert_string_equal(near.p, "ACCESS_LOG");
 	strbuf_fini(&near);
 }
 
