@@ -14,7 +14,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
+
+#define RETRY_MS 50 /* an address that is in use is tried again for a second */
+#define RETRIES  20
 
 static int set_option(int fd, int level, int option)
 {
@@ -139,9 +143,10 @@ static void describe(struct listener *ln)
 	ln->h.url = ln->url;
 }
 
-static int open_one(struct master *m, const struct conf_bind *b, const char *setting, int backlog,
-		    struct listener *ln)
+static int try_open(struct master *m, const struct conf_bind *b, int backlog, struct listener *ln)
 {
+	int err;
+
 	ln->h.fd = -1;
 	switch (b->kind) {
 	case CONF_BIND_TCP:
@@ -154,9 +159,32 @@ static int open_one(struct master *m, const struct conf_bind *b, const char *set
 		ln->h.fd = take_fd(b);
 		break;
 	}
+	if (ln->h.fd < 0)
+		return -1;
 	/* On a socket that listens already this only sets the backlog. Two sockets may be bound to
 	 * one address (SO_REUSEADDR) until one of them listens, so this too can find it in use. */
-	if (ln->h.fd >= 0 && listen(ln->h.fd, backlog) == 0) {
+	if (listen(ln->h.fd, backlog) == 0)
+		return 0;
+	err = errno;
+	close(ln->h.fd);
+	ln->h.fd = -1;
+	errno = err;
+	return -1;
+}
+
+static int open_one(struct master *m, const struct conf_bind *b, const char *setting, int backlog,
+		    struct listener *ln)
+{
+	static const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000};
+	int rc = try_open(m, b, backlog, ln);
+
+	/* The workers of a master that was killed let go within a tenth of a second, a machine under
+	 * load permitting: who starts the next one at once is not turned away. */
+	for (int i = 0; rc != 0 && errno == EADDRINUSE && i < RETRIES; i++) {
+		nanosleep(&pause, NULL);
+		rc = try_open(m, b, backlog, ln);
+	}
+	if (rc == 0) {
 		describe(ln);
 		return 0;
 	}
