@@ -178,8 +178,8 @@ static int open_one(struct master *m, const struct conf_bind *b, const char *set
 	static const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000};
 	int rc = try_open(m, b, backlog, ln);
 
-	/* The workers of a master that was killed let go within a tenth of a second, a machine under
-	 * load permitting: who starts the next one at once is not turned away. */
+	/* The workers of a master that was killed let go within 100 ms, later on a busy
+	 * machine: who starts the next one at once is not turned away. */
 	for (int i = 0; rc != 0 && errno == EADDRINUSE && i < RETRIES; i++) {
 		nanosleep(&pause, NULL);
 		rc = try_open(m, b, backlog, ln);
