@@ -155,6 +155,7 @@ class Server:
             if not any(n.startswith("WORKERS_M") for n in self.env):
                 self.env["WORKERS_MAX"] = str(max(8, 2 * workers))
             self.env.setdefault("WORKER_CONNECTIONS", "256")
+            self.env.setdefault("METRIC_ROUTES", "8")
 
     # ---- its files ----
 
