@@ -219,7 +219,9 @@ class Server:
                 st = self.status()
             except (OSError, ValueError, AssertionError):
                 return False
-            return sum(w["state"] == "ready" for w in st["workers"]) >= want and st["keeper"]
+            # A worker may say that it is ready before the master has heard of it.
+            return sum(w["state"] == "ready" for w in st["workers"]) >= want and \
+                st["keeper"] and st["master"]["state"] != "booting"
         return wait_until(ready, seconds, lambda: f"{want} ready workers:\n{self.log()}")
 
     # ---- asking it ----

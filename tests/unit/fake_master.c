@@ -390,12 +390,20 @@ void fm_wait_log(const struct fm *f, const char *text, uint32_t times)
 	FM_WAIT(f, fm_log_count(f, text) >= times);
 }
 
+bool fm_gone(pid_t pid)
+{
+	char path[32], target[8];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	return readlink(path, target, sizeof(target)) < 0;
+}
+
 /* A process that was killed could not strike itself off. */
 static bool lives(const struct fm_worker *w)
 {
 	pid_t pid = w->pid;
 
-	return pid != 0 && kill(pid, 0) == 0;
+	return pid != 0 && !fm_gone(pid);
 }
 
 uint32_t fm_ready_of(const struct fm *f, uint32_t generation)
@@ -478,7 +486,7 @@ void fm_end(struct fm *f)
 	for (uint32_t i = 0; i < FM_SLOTS; i++) {
 		pid_t pid = f->ctl->worker[i].pid;
 
-		FM_WAIT(f, pid == 0 || kill(pid, 0) != 0);
+		FM_WAIT(f, pid == 0 || fm_gone(pid));
 	}
 	snprintf(path, sizeof(path), "/dev/shm/%s", f->shm);
 	assert_int_not_equal(access(path, F_OK), 0);

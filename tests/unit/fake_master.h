@@ -65,6 +65,9 @@ uint32_t fm_ready(const struct fm *f);                    /* ready workers */
 uint32_t fm_ready_of(const struct fm *f, uint32_t generation);
 uint32_t fm_alive(const struct fm *f);                    /* workers in any state */
 pid_t fm_some_worker(const struct fm *f);                 /* pid of a ready one */
+/* Has it ended? Also true of a zombie: whose child an orphan becomes, and whether that one reaps,
+ * differs between machines. */
+bool fm_gone(pid_t pid);
 uint32_t fm_log_count(const struct fm *f, const char *text);
 void fm_wait_log(const struct fm *f, const char *text, uint32_t times);
 void fm_write_file(const struct fm *f, const char *name, const char *text);

@@ -600,7 +600,7 @@ static void test_unix_socket(void **state)
 	for (uint32_t i = 0; i < FM_SLOTS; i++) {
 		pid_t pid = f.ctl->worker[i].pid;
 
-		FM_WAIT(&f, pid == 0 || kill(pid, 0) != 0);
+		FM_WAIT(&f, pid == 0 || fm_gone(pid));
 		f.ctl->worker[i].pid = 0;
 	}
 	fm_start_ready(&f, SETTINGS("WEB_WORKERS=1", bind_to), 1);

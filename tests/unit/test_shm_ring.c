@@ -261,7 +261,7 @@ static void test_killed_producers(void **state)
 		if (pid == 0)
 			produce_for_ever(&s, sh);
 		for (;;) {
-			/* The moment is counted from its first record: it may have to wait for a CPU. */
+			/* Counted from its first record: it may have to wait for a CPU. */
 			if (end == 0 && atomic_load(&sh->made) > before)
 				end = clock_mono_ns() + rnd(&seed) % 1000000;
 			if (!dead && end != 0 && clock_mono_ns() > end) {
