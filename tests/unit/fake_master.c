@@ -392,10 +392,19 @@ void fm_wait_log(const struct fm *f, const char *text, uint32_t times)
 
 bool fm_gone(pid_t pid)
 {
-	char path[32], target[8];
+	char path[32], stat[256] = "";
+	const char *state;
+	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
-	return readlink(path, target, sizeof(target)) < 0;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return true;
+	if (!fgets(stat, sizeof(stat), f))
+		stat[0] = '\0';
+	fclose(f);
+	state = strrchr(stat, ')');
+	return !state || state[2] == 'Z' || state[2] == 'X';
 }
 
 /* A process that was killed could not strike itself off. */
