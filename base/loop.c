@@ -308,6 +308,6 @@ int loop_run_once(struct loop *l, int bound_ms)
 	l->nready = 0;
 	served += run_timers(l);
 	/* Not loop_now(): most of a turn is the write after its last reading. */
-	l->stats.last_busy_ns = clock_mono_ns() - woke_ns;
+	l->stats.last_busy_ns = loop_clock(l) - woke_ns; /* also what the next wait starts from */
 	return served;
 }
