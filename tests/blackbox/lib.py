@@ -263,7 +263,8 @@ class Server:
         return [w["pid"] for w in rows if state is None or w["state"] == state]
 
     def keeper_pid(self):
-        return self.status()["keeper"]["pid"]
+        """None while there is no keeper: one has died, and the next one is on its way."""
+        return (self.status()["keeper"] or {}).get("pid")
 
     # ---- doing something to it ----
 
