@@ -36,6 +36,8 @@ void app_handle(struct serve *s, struct request *r, void *arg)
 	struct slice rest;
 
 	(void)s;
+	if (!request_limit_body(r, (uint64_t)b->heritage->conf->s.client_max_body_size))
+		return;
 	if (status_match(b->heritage->conf, false, request_path(r), &rest))
 		request_answer_status(r, rest);
 	else

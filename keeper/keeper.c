@@ -282,6 +282,8 @@ static void answer(struct serve *s, struct request *r, void *arg)
 	struct slice rest;
 
 	(void)s;
+	if (!request_limit_body(r, (uint64_t)k->h->conf->s.client_max_body_size))
+		return;
 	if (status_match(k->h->conf, true, request_path(r), &rest))
 		request_answer_status(r, rest);
 	else

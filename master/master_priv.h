@@ -247,7 +247,6 @@ void master_tick_soon(struct master *m);
 /* ---- report.c ---- */
 /* The request that the slot's loop is at, else the oldest in its rows. false: none. */
 bool master_request_of(const struct master *m, uint32_t slot, struct shm_row_view *ret);
-const char *master_row_state_name(enum shm_row_state st);
 void master_report_timeout(struct master *m, const struct child *c, uint64_t stuck_ns);
 /* Text of the slot's failed CHECK, cleaned; empty when there is none. */
 void master_note_of(const struct master *m, uint32_t slot, char *out, size_t cap);

@@ -50,23 +50,6 @@ bool master_request_of(const struct master *m, uint32_t slot, struct shm_row_vie
 	return found;
 }
 
-const char *master_row_state_name(enum shm_row_state st)
-{
-	switch (st) {
-	case SHM_ROW_READING:
-		return "reading";
-	case SHM_ROW_HANDLING:
-		return "handling";
-	case SHM_ROW_WRITING:
-		return "writing";
-	case SHM_ROW_QUEUED:
-		return "queued";
-	case SHM_ROW_FREE:
-		break;
-	}
-	return "unknown";
-}
-
 void master_note_of(const struct master *m, uint32_t slot, char *out, size_t cap)
 {
 	char note[SHM_NOTE_MAX];
@@ -123,7 +106,7 @@ void master_report_timeout(struct master *m, const struct child *c, uint64_t stu
 			 " request=%s method=%s path=%s client=%s age=%.1fs state=%s", v.id,
 			 v.method, v.path, v.client,
 			 now > v.since_ns ? (double)(now - v.since_ns) / NS_PER_S : 0.0,
-			 master_row_state_name(v.state));
+			 shm_row_state_name(v.state));
 	else
 		snprintf(text + n, sizeof(text) - (size_t)n, " request=none");
 	log_crit("%s", text);

@@ -5,6 +5,8 @@
  * client ever holds an answer that the totals do not; answers of one batch are gathered and counted
  * with a single clock reading.
  */
+#include <pthread.h>
+
 #include "serve/serve_priv.h"
 
 /* As in nginx, in the log only: the client left before its answer. */
@@ -34,10 +36,15 @@ static void keeper_wake(const struct heritage *h)
 bool serve_put_record(const struct heritage *h, enum shm_record_kind kind, const char *p,
 		      size_t len)
 {
-	bool ok = shm_ring_put(h->shm, h->slot, kind, p, len);
+	/* The ring has one producer, the process: of its threads, one at a time. */
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	bool ok;
 
+	pthread_mutex_lock(&lock);
+	ok = shm_ring_put(h->shm, h->slot, kind, p, len);
 	if (!ok)
 		shm_add(&shm_slot(h->shm, h->slot)->c.log_lost, 1);
+	pthread_mutex_unlock(&lock);
 	if (h->slot != 0)
 		keeper_wake(h);
 	return ok;
@@ -61,8 +68,7 @@ void account_begin(struct request *r)
 
 void account_state(struct request *r, enum shm_row_state st)
 {
-	if (r->row != UINT32_MAX)
-		shm_row_state(shm_row(r->serve->h->shm, r->serve->h->slot, r->row), st);
+	serve_row_state(r->serve, r->row, st);
 }
 
 void account_current(struct serve *s, const struct request *r)
@@ -163,14 +169,25 @@ void account_flush(struct serve *s)
 	s->npend = 0;
 }
 
+void serve_row_state(struct serve *s, uint32_t row, enum shm_row_state st)
+{
+	if (row != UINT32_MAX)
+		shm_row_state(shm_row(s->h->shm, s->h->slot, row), st);
+}
+
+void serve_row_end(struct serve *s, uint32_t row)
+{
+	if (row == UINT32_MAX)
+		return;
+	shm_row_end(shm_row(s->h->shm, s->h->slot, row));
+	s->row_free[s->nrow_free++] = (uint16_t)row;
+}
+
 void account_end(struct request *r)
 {
 	struct serve *s = r->serve;
 
 	shm_set(&s->slot->in_flight, shm_get(&s->slot->in_flight) - 1);
-	if (r->row != UINT32_MAX) {
-		shm_row_end(shm_row(s->h->shm, s->h->slot, r->row));
-		s->row_free[s->nrow_free++] = (uint16_t)r->row;
-		r->row = UINT32_MAX;
-	}
+	serve_row_end(s, r->row);
+	r->row = UINT32_MAX;
 }

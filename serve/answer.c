@@ -142,6 +142,25 @@ static void answered(struct request *r)
 		conn_kick(r->conn);
 }
 
+void request_fields_clear(struct request *r)
+{
+	r->extra_len = 0;
+}
+
+void request_field_lines(struct request *r, struct slice lines)
+{
+	CHECK(!r->head_done && lines.len <= EXTRA_MAX - r->extra_len);
+	memcpy(r->extra + r->extra_len, lines.p, lines.len);
+	r->extra_len += (uint32_t)lines.len;
+}
+
+void request_on_release(struct request *r, void (*release)(void *arg), void *arg)
+{
+	CHECK(!r->release);
+	r->release = release;
+	r->release_arg = arg;
+}
+
 void request_field(struct request *r, struct slice name, struct slice value)
 {
 	struct http_out o = {.p = r->extra, .len = r->extra_len, .cap = EXTRA_MAX};
@@ -160,49 +179,66 @@ void request_field(struct request *r, struct slice name, struct slice value)
 	r->extra_len = (uint32_t)o.len;
 }
 
+/* A body behind its head in the output, if it is small or there is nowhere else to put it. */
+static bool copy_behind(struct request *r, struct slice body, size_t most)
+{
+	struct buf *b = r->conn->out;
+
+	if (!r->no_body && (body.len > most || body.len > b->cap - b->end))
+		return false;
+	if (!r->no_body && body.len > 0) {
+		memcpy(b->data + b->end, body.p, body.len);
+		b->end += (uint32_t)body.len;
+		r->body_sent = body.len;
+	}
+	r->kind = ANS_COPIED;
+	r->produced = true;
+	return true;
+}
+
+static void send_from(struct request *r, const char *mem, size_t len)
+{
+	r->kind = ANS_MEM;
+	r->mem = mem;
+	r->part_left = len;
+}
+
 void request_answer(struct request *r, int status, struct slice type, struct slice body)
 {
-	struct buf *b;
 	char *copy;
 
 	answer_done(r);
 	if (!put_head(r, status, type, (int64_t)body.len))
 		return;
-	b = r->conn->out;
-	if (r->no_body || body.len <= b->cap - b->end) {
-		if (!r->no_body && body.len > 0) {
-			memcpy(b->data + b->end, body.p, body.len);
-			b->end += (uint32_t)body.len;
-			r->body_sent = body.len;
+	if (!copy_behind(r, body, BUF_BIG)) {
+		copy = malloc(body.len);
+		if (!copy) {
+			conn_die(r->conn);
+			return;
 		}
-		r->kind = ANS_COPIED;
-		r->produced = true;
-		answered(r);
-		return;
+		memcpy(copy, body.p, body.len);
+		request_on_release(r, free, copy);
+		send_from(r, copy, body.len);
 	}
-	copy = malloc(body.len);
-	if (!copy) {
-		conn_die(r->conn);
+	answered(r);
+}
+
+void request_answer_ref(struct request *r, int status, struct slice type, struct slice body,
+			void (*release)(void *arg), void *arg)
+{
+	answer_done(r);
+	if (release)
+		request_on_release(r, release, arg);
+	if (!put_head(r, status, type, (int64_t)body.len))
 		return;
-	}
-	memcpy(copy, body.p, body.len);
-	r->kind = ANS_HEAP;
-	r->heap = copy;
-	r->part_left = body.len;
+	if (!copy_behind(r, body, COPY_MAX))
+		send_from(r, body.p, body.len);
 	answered(r);
 }
 
 void request_answer_take(struct request *r, int status, struct slice type, char *heap, size_t len)
 {
-	answer_done(r);
-	if (!put_head(r, status, type, (int64_t)len)) {
-		free(heap);
-		return;
-	}
-	r->kind = ANS_HEAP;
-	r->heap = heap;
-	r->part_left = r->no_body ? 0 : len;
-	answered(r);
+	request_answer_ref(r, status, type, (struct slice){heap, len}, free, heap);
 }
 
 void request_answer_pull(struct request *r, int status, struct slice type, int64_t total,
@@ -281,14 +317,14 @@ static bool write_failed(struct request *r)
 	return false;
 }
 
-static bool push_heap(struct request *r)
+static bool push_mem(struct request *r)
 {
 	struct conn *c = r->conn;
 	struct buf *b = c->out;
 	size_t head = b ? b->end - b->start : 0, n;
 	struct iovec iov[2] = {
 		{.iov_base = b ? b->data + b->start : NULL, .iov_len = head},
-		{.iov_base = r->heap + r->part_off, .iov_len = r->part_left},
+		{.iov_base = (char *)(uintptr_t)r->mem + r->part_off, .iov_len = r->part_left},
 	};
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
 	ssize_t w;
@@ -459,8 +495,8 @@ bool answer_push(struct request *r)
 	case ANS_COPIED:
 		whole = true;
 		break;
-	case ANS_HEAP:
-		whole = push_heap(r);
+	case ANS_MEM:
+		whole = push_mem(r);
 		break;
 	case ANS_FILE:
 		whole = push_file(r);
@@ -475,9 +511,12 @@ bool answer_push(struct request *r)
 
 void answer_release(struct request *r)
 {
-	free(r->heap);
-	r->heap = NULL;
+	void (*release)(void *arg) = r->release;
+
 	if (r->kind == ANS_FILE)
 		close(r->file_fd);
+	r->release = NULL;
+	if (release)
+		release(r->release_arg);
 	r->kind = ANS_NONE;
 }

@@ -306,7 +306,7 @@ static uint64_t request_due(const struct conn *c)
 	uint64_t due = UINT64_MAX;
 
 	if (!r->head_done)
-		due = after(r->since_ns, s->request_ns);
+		due = r->deadline_ns;
 	else if (!r->produced)
 		due = after(r->answer_since_ns, s->stream_ns);
 	if (r->fill_waits)
@@ -478,24 +478,26 @@ static void on_event(struct loop *l, struct watch *w, unsigned events)
 	} else if ((events & LOOP_IN) && wants_input(c)) {
 		conn_read(c);
 	}
-	if (events & LOOP_RDHUP)
+	if ((events & LOOP_RDHUP) && !c->peer_done) {
 		c->peer_done = true;
+		if (c->req && c->req->hangup_cb && !c->dead)
+			c->req->hangup_cb(c->req, c->req->gone_arg);
+	}
 	conn_leave(c);
 }
 
 static void request_is_late(struct conn *c, uint64_t now)
 {
-	struct serve *s = c->serve;
 	struct request *r = c->req;
-	struct shm_counters *k = &s->slot->c;
+	struct shm_counters *k = &c->serve->slot->c;
 
-	if (!r->head_done && now >= after(r->since_ns, s->request_ns)) {
+	if (!r->head_done && now >= r->deadline_ns) {
 		bool client = request_wants_input(r); /* it is the client that is waited for */
 
 		shm_add(&k->timeouts_request, 1);
 		request_fail(r, client ? 408 : 504, client ?
-			     "The request did not arrive whole within REQUEST_TIMEOUT." :
-			     "The handler did not answer within REQUEST_TIMEOUT.");
+			     "The request did not arrive whole in its time." :
+			     "The handler did not answer in its time.");
 	} else if (c->list == CL_BODY && (r->produced || now >= request_body_due(r))) {
 		shm_add(&k->timeouts_body, 1);
 		request_fail(r, 408, "The body came slower than MIN_BODY_RATE.");

@@ -77,6 +77,47 @@ void request_on_gone(struct request *r, request_gone_f *cb, void *arg)
 	r->gone_arg = arg;
 }
 
+void request_on_hangup(struct request *r, request_gone_f *cb)
+{
+	r->hangup_cb = cb;
+}
+
+void request_deadline(struct request *r, uint64_t due_ns)
+{
+	r->deadline_ns = due_ns;
+	if (!r->conn->processing)
+		conn_kick(r->conn);
+}
+
+static void body_failed(struct request *r, enum http_err e)
+{
+	shm_add(&r->serve->slot->c.bad_requests, 1);
+	request_fail(r, http_err_status(e), http_err_text(e));
+}
+
+bool request_limit_body(struct request *r, uint64_t max)
+{
+	r->body_max = max;
+	if (r->head.content_length < 0 || (uint64_t)r->head.content_length <= max)
+		return true;
+	body_failed(r, HTTP_E_BODY_TOO_LARGE);
+	return false;
+}
+
+void request_waits_as(struct request *r, enum shm_row_state state)
+{
+	r->waits_as = state;
+	account_state(r, state);
+}
+
+uint32_t request_keep_row(struct request *r)
+{
+	uint32_t row = r->row;
+
+	r->row = UINT32_MAX;
+	return row;
+}
+
 /* ---- begin ---- */
 
 static void make_id(struct request *r)
@@ -98,6 +139,9 @@ static void reset(struct request *r, struct conn *c)
 {
 	r->conn = c;
 	r->since_ns = c->since_ns;
+	r->deadline_ns = c->serve->request_ns ? c->since_ns + c->serve->request_ns : UINT64_MAX;
+	r->waits_as = SHM_ROW_HANDLING;
+	r->body_max = (uint64_t)c->serve->set->client_max_body_size;
 	r->path = SLICE("");
 	r->body_cb = NULL;
 	r->chunked = (struct http_chunked){0};
@@ -109,9 +153,9 @@ static void reset(struct request *r, struct conn *c)
 	r->head_done = r->produced = r->close = r->no_body = r->chunked_out = false;
 	r->accounted = r->is_status = r->failed = r->broken_head = r->fill_waits = false;
 	r->content_type = (struct slice){NULL, 0};
-	r->heap = NULL;
+	r->release = NULL;
 	r->part_off = r->part_left = r->body_sent = 0;
-	r->gone_cb = NULL;
+	r->gone_cb = r->hangup_cb = NULL;
 	r->route = 0;
 	r->client_known = false;
 	r->extra_len = r->arena_used = 0;
@@ -166,12 +210,6 @@ static enum http_err accept_head(struct request *r)
 	return e;
 }
 
-static void body_failed(struct request *r, enum http_err e)
-{
-	shm_add(&r->serve->slot->c.bad_requests, 1);
-	request_fail(r, http_err_status(e), http_err_text(e));
-}
-
 enum step request_begin(struct conn *c)
 {
 	struct serve *s = c->serve;
@@ -214,10 +252,7 @@ enum step request_begin(struct conn *c)
 	account_begin(r);
 	account_current(s, r);
 	account_state(r, SHM_ROW_HANDLING);
-	if (r->head.content_length > s->set->client_max_body_size)
-		body_failed(r, HTTP_E_BODY_TOO_LARGE);
-	else
-		s->handler(s, r, s->handler_arg);
+	s->handler(s, r, s->handler_arg);
 	return STEP_MORE;
 }
 
@@ -277,8 +312,7 @@ static bool body_step(struct request *r)
 						    b->data + b->start, b->end - b->start, &used,
 						    &data);
 
-		if (e == HTTP_OK && r->body_bytes + data.len >
-		    (uint64_t)r->serve->set->client_max_body_size)
+		if (e == HTTP_OK && r->body_bytes + data.len > r->body_max)
 			e = HTTP_E_BODY_TOO_LARGE;
 		if (e != HTTP_OK) {
 			body_failed(r, e);
@@ -361,7 +395,7 @@ static enum step wait_or_go_on(struct request *r)
 	if (body_waits(r))
 		return STEP_MORE;
 	account_state(r, reads_body(r) && !r->head_done ? SHM_ROW_READING :
-			 r->head_done ? SHM_ROW_WRITING : SHM_ROW_HANDLING);
+			 r->head_done ? SHM_ROW_WRITING : r->waits_as);
 	return STEP_WAIT;
 }
 

@@ -46,15 +46,43 @@ uint64_t request_body_bytes(const struct request *r);
 /* Called once when the request ends before its answer was complete (client gone, timeout). */
 typedef void request_gone_f(struct request *r, void *arg);
 void request_on_gone(struct request *r, request_gone_f *cb, void *arg);
+/* Beside it, with the same arg: the client has shut its sending side. It may have left, or wait for
+ * the answer: nobody can know before something is written. */
+void request_on_hangup(struct request *r, request_gone_f *cb);
+
+/* When the head of the answer is due (loop time; UINT64_MAX = never). Default: REQUEST_TIMEOUT. */
+void request_deadline(struct request *r, uint64_t due_ns);
+/* Bytes that the body may have; CLIENT_MAX_BODY_SIZE unless said otherwise. Every handler calls it
+ * before it does anything with the request. false: the body is announced as larger, and the request
+ * has been ended with 413. */
+bool request_limit_body(struct request *r, uint64_t max);
+
+/* What its row says while its handler has it (else "handling"). */
+void request_waits_as(struct request *r, enum shm_row_state state);
+/* Who works on after the request has ended (in the call-back of request_on_gone()) keeps its row,
+ * and gives it back later. UINT32_MAX: it has none. */
+uint32_t request_keep_row(struct request *r);
+void serve_row_state(struct serve *s, uint32_t row, enum shm_row_state state);
+void serve_row_end(struct serve *s, uint32_t row);
 
 /* ---- answers: head first, then the body in one of three ways ---- */
 
 /* Extra fields are written before the head is closed: call before the body. Name and value are
  * checked (a bad one is dropped and logged). */
 void request_field(struct request *r, struct slice name, struct slice value);
+/* Whole lines ("name: value\r\n") that have been checked, up to REQUEST_FIELDS_MAX in all. */
+void request_field_lines(struct request *r, struct slice lines);
+void request_fields_clear(struct request *r);
+#define REQUEST_FIELDS_MAX 4096u
+/* Called once when the answer needs its memory or source no more, whatever became of it: before one
+ * of the answers below. */
+void request_on_release(struct request *r, void (*release)(void *arg), void *arg);
 
 /* 1. Whole: bytes are copied. Ends the request. */
 void request_answer(struct request *r, int status, struct slice content_type, struct slice body);
+/* 1a. Whole, memory that stays as it is until release(arg) is called (NULL: for ever). */
+void request_answer_ref(struct request *r, int status, struct slice content_type,
+			struct slice body, void (*release)(void *arg), void *arg);
 /* 1b. Whole, heap memory given away (freed after the write). */
 void request_answer_take(struct request *r, int status, struct slice content_type, char *heap,
 			 size_t len);

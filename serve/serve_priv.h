@@ -12,7 +12,7 @@
 
 #define BUF_SMALL   2048u          /* what a parked head or a few waiting bytes keep */
 #define BUF_BIG     32768u         /* what a turn reads into and writes from */
-#define OUT_RESERVE 4096u          /* free in the output before a request begins */
+#define OUT_RESERVE 8192u          /* free in the output before a request begins */
 #define ROOM_MIN    4096u          /* free in the input before it is read into */
 #define DROP_MAX    65536u         /* of a body that nobody wants, to keep the connection alive */
 #define FLUSH_MAX   (512u * 1024u) /* written to one connection per turn */
@@ -21,7 +21,8 @@
 #define LINGER_RATE 65536u         /* ... or after them, when it sends on, but more slowly */
 #define LINGER_MAX_NS (30 * NS_PER_S)
 #define TYPE_MAX    1024u          /* a longer Content-Type of an answer is left out */
-#define EXTRA_MAX   1024u          /* bytes of fields that a handler adds */
+#define EXTRA_MAX   4096u          /* bytes of fields that a handler adds */
+#define COPY_MAX    4096u          /* bodies up to this are copied behind their head */
 #define ARENA_MAX   4096u
 #define PEND_MAX    32u
 
@@ -64,7 +65,7 @@ struct conn {
 	char peer_text[NET_TEXT_MAX];
 };
 
-enum answer_kind { ANS_NONE, ANS_COPIED, ANS_HEAP, ANS_PULL, ANS_FILE };
+enum answer_kind { ANS_NONE, ANS_COPIED, ANS_MEM, ANS_PULL, ANS_FILE };
 
 struct request {
 	struct request *next;      /* in the pool */
@@ -73,6 +74,8 @@ struct request {
 	struct http_request head;
 	struct slice id, path;
 	uint64_t since_ns;
+	uint64_t deadline_ns;      /* of the head of the answer; UINT64_MAX = none */
+	enum shm_row_state waits_as; /* state of its row while its handler has it */
 
 	/* body */
 	request_body_f *body_cb;
@@ -83,6 +86,7 @@ struct request {
 	uint64_t body_since_ns;    /* begin of the reading; moved on by pauses */
 	uint64_t pause_ns;         /* when the handler said stop; 0 = it reads */
 	uint64_t dropped;
+	uint64_t body_max;
 	bool body_done, body_told_end, continue_sent;
 
 	/* answer */
@@ -92,7 +96,9 @@ struct request {
 	bool produced;             /* all of the answer is in the output or written */
 	bool close, no_body, chunked_out, accounted, is_status, failed, broken_head;
 	struct slice content_type; /* for the access log */
-	char *heap;
+	const char *mem;           /* a body that is not copied */
+	void (*release)(void *arg); /* called when the answer needs its memory or source no more */
+	void *release_arg;
 	uint64_t part_off, part_left;
 	int file_fd;
 	request_fill_f *fill;
@@ -101,7 +107,7 @@ struct request {
 	uint64_t answer_since_ns, fill_ns;
 	uint64_t body_sent;
 
-	request_gone_f *gone_cb;
+	request_gone_f *gone_cb, *hangup_cb;
 	void *gone_arg;
 	uint32_t route;
 	uint32_t row;              /* UINT32_MAX = none */

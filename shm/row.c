@@ -19,6 +19,17 @@
 
 #define READ_TRIES 32 /* a begin takes some 20 ns: only a writer that is not running exceeds it */
 
+const char *shm_row_state_name(uint32_t state)
+{
+	static const char *const name[] = {
+#define SHM_ROW_STATE(sym, word) word,
+#include "shm/row_states.def"
+#undef SHM_ROW_STATE
+	};
+
+	return state < SHM_ROW_STATES ? name[state] : "unknown";
+}
+
 static uint32_t about(uint32_t state, size_t id_len, size_t method_len, size_t path_len)
 {
 	return state | (uint32_t)id_len << 8 | (uint32_t)method_len << 16 |
@@ -134,7 +145,7 @@ bool shm_row_read(const struct shm_row *r, struct shm_row_view *ret)
 
 		if (before & 1)
 			continue;
-		if (state == SHM_ROW_FREE || state > SHM_ROW_QUEUED)
+		if (state == SHM_ROW_FREE || state >= SHM_ROW_STATES)
 			return false;
 		copy(r, how, ret);
 		if (shm_get(&r->seq) == before)

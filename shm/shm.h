@@ -97,8 +97,12 @@ struct shm_slot {
 /* ---- rows: one per request in flight; single-writer, seqlock for readers ---- */
 
 enum shm_row_state {
-	SHM_ROW_FREE, SHM_ROW_READING, SHM_ROW_HANDLING, SHM_ROW_WRITING, SHM_ROW_QUEUED
+#define SHM_ROW_STATE(sym, word) SHM_ROW_##sym,
+#include "shm/row_states.def"
+#undef SHM_ROW_STATE
+	SHM_ROW_STATES
 };
+const char *shm_row_state_name(uint32_t state); /* "unknown" for one that is none */
 
 #define SHM_ROW_ID 48
 #define SHM_ROW_METHOD 16

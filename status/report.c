@@ -20,18 +20,6 @@ static double to_s(uint64_t ns)
 	return (double)(ns / NS_PER_MS) / 1e3;
 }
 
-static const char *row_state_name(enum shm_row_state st)
-{
-	switch (st) {
-	case SHM_ROW_READING: return "reading";
-	case SHM_ROW_HANDLING: return "handling";
-	case SHM_ROW_WRITING: return "writing";
-	case SHM_ROW_QUEUED: return "queued";
-	case SHM_ROW_FREE: break;
-	}
-	return "unknown";
-}
-
 /* ---- processes ---- */
 
 static json_t *row_json(struct doc *d, const struct status_view *v, const struct shm_row_view *row)
@@ -42,7 +30,7 @@ static json_t *row_json(struct doc *d, const struct status_view *v, const struct
 	doc_text(d, o, "method", row->method);
 	doc_text(d, o, "path", row->path);
 	doc_text(d, o, "client", row->client);
-	doc_text(d, o, "state", row_state_name(row->state));
+	doc_text(d, o, "state", shm_row_state_name(row->state));
 	doc_real(d, o, "age_ms", to_ms(status_age(v->now_ns, row->since_ns)));
 	return o;
 }

@@ -18,7 +18,7 @@ static void read_rows(const struct shm *s)
 		for (uint32_t r = 0; r < s->geo.rows; r++) {
 			if (!shm_row_read(shm_row(s, i, r), &v))
 				continue;
-			assert_in_range(v.state, SHM_ROW_READING, SHM_ROW_QUEUED);
+			assert_in_range(v.state, SHM_ROW_READING, SHM_ROW_STATES - 1);
 			assert_true(strlen(v.id) < sizeof(v.id));
 			assert_true(strlen(v.method) < sizeof(v.method));
 			assert_true(strlen(v.client) < sizeof(v.client));
