@@ -1,45 +1,122 @@
 /* SPDX-License-Identifier: MIT */
+/* The app of one worker from start to end: load, routes, start; drain, stop. */
 #include "app/app.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "app/app_priv.h"
-#include "status/status.h"
+#include "base/log.h"
 
-int app_find(enum conf_app which, const struct app **ret_app)
+static int add_routes(struct app *a)
 {
-	switch (which) {
-	case CONF_APP_API: *ret_app = &app_api; return 0;
-	case CONF_APP_ECHO: *ret_app = &app_echo; return 0;
-	case CONF_APP_HELLO: *ret_app = &app_hello; return 0;
+	const char *at = (const char *)a->module.routes;
+	int rc = 0;
+
+	/* Rows may be longer than those that we know: a newer header, the same interface. */
+	for (; at; at += a->module.route_size) {
+		const struct capri_route *route = (const struct capri_route *)(const void *)at;
+
+		if (!route->handler)
+			break;
+		if (app_route_add(a, route) != 0)
+			rc = -1; /* all that is wrong with them is told */
 	}
-	return -ENOENT;
+	return rc;
 }
 
-const char *const *app_route_labels(const struct conf *conf)
+static int start(struct app *a)
 {
-	const struct app *app;
+	int rc;
 
-	return app_find(conf->app, &app) == 0 ? app->routes : NULL;
+	a->starting = true;
+	rc = add_routes(a);
+	if (rc == 0 && a->module.start) {
+		rc = a->module.start(&a->w);
+		if (rc != 0)
+			log_errx("APP: start() of %s returned %d (%s)", a->module.name, rc,
+				 capri_strerror(rc));
+	}
+	a->starting = false;
+	a->started = rc == 0;
+	return rc;
 }
 
-void app_bind(struct app_bound *b, const struct app *app, const struct heritage *h)
+int app_new(const struct heritage *h, struct loop *l, struct app **ret_app)
 {
-	*b = (struct app_bound){.app = app, .heritage = h};
-	for (uint32_t i = 0; i < APP_ROUTES_MAX && app->routes[i]; i++)
-		b->route[i] = shm_route_find(h->shm, app->routes[i]);
+	struct app *a = calloc(1, sizeof(*a));
+	int rc;
+
+	if (!a) {
+		log_errx("no memory for the app");
+		return -1;
+	}
+	a->h = h;
+	a->conf = h->conf;
+	a->loop = l;
+	a->slot = shm_slot(h->shm, h->slot);
+	a->loop_thread = pthread_self();
+	pool_init(&a->pool, &h->conf->s);
+	rc = bridge_open(a);
+	if (rc != 0) {
+		errno = -rc;
+		log_err("cannot make the descriptor that threads wake the loop with");
+	} else if (http_router_new(&a->router) != 0) {
+		log_errx("no memory for the routes");
+		rc = -1;
+	} else if (app_load(a) != 0 || start(a) != 0) {
+		rc = -1;
+	}
+	if (rc != 0) {
+		(void)app_free(a);
+		return -1;
+	}
+	*ret_app = a;
+	return 0;
 }
 
-void app_handle(struct serve *s, struct request *r, void *arg)
+void app_attach(struct app *a, struct serve *s)
 {
-	const struct app_bound *b = arg;
-	struct slice rest;
+	a->serve = s;
+}
 
-	(void)s;
-	if (!request_limit_body(r, (uint64_t)b->heritage->conf->s.client_max_body_size))
-		return;
-	if (status_match(b->heritage->conf, false, request_path(r), &rest))
-		request_answer_status(r, rest);
-	else
-		b->app->handler(r, b);
+void app_drain(struct app *a, void (*idle)(void *arg), void *arg)
+{
+	a->draining = true;
+	a->idle = idle;
+	a->idle_arg = arg;
+}
+
+bool app_busy(const struct app *a)
+{
+	return a->ndetached > a->nstuck;
+}
+
+static void free_calls(struct capri_request *c)
+{
+	while (c) {
+		struct capri_request *next = c->next;
+
+		pthread_cond_destroy(&c->cond);
+		pthread_mutex_destroy(&c->lock);
+		free(c);
+		c = next;
+	}
+}
+
+bool app_free(struct app *a)
+{
+	if (!a)
+		return true;
+	if (a->started && a->module.stop)
+		a->module.stop(&a->w);
+	if (!pool_stop(&a->pool))
+		return false; /* it may still use anything of this */
+	bridge_close(a);
+	app_routes_free(a);
+	free_calls(a->free);
+	free_calls(a->resting.first);
+	/* The shared object stays: threads of its own may still run in it. */
+	free(a);
+	return true;
 }

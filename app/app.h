@@ -1,45 +1,44 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The apps that are part of the server: what a worker answers with when a request is not for the
- * built-in API. An app is a row of a table: a name, the labels of its routes, one handler.
+ * What a worker serves: a module (include/capricorn.h), be it one of a user's, loaded from a shared
+ * object, or one of ours (builtin:api, builtin:echo, builtin:hello), which use the same interface.
  */
 #ifndef APP_APP_H
 #define APP_APP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "base/loop.h"
 #include "conf/conf.h"
 #include "serve/serve.h"
 #include "shm/heritage.h"
 
-#define APP_ROUTES_MAX 4
+struct app;
 
-struct app_bound;
+/* How many timers it needs of its loop. */
+#define APP_TIMERS (1024u + 2u)
 
-/* Answers one request, or takes it over, see serve/serve.h. */
-typedef void app_handler_f(struct request *r, const struct app_bound *b);
-
-struct app {
-	const char *name;                /* "builtin:api" */
-	const char *const *routes;       /* labels for metrics, NULL-ended */
-	app_handler_f *handler;
-};
-
-/* An app in one process: with the numbers that its labels have in the segment's directory. */
-struct app_bound {
-	const struct app *app;
-	const struct heritage *heritage;
-	uint32_t route[APP_ROUTES_MAX];  /* 0 ("other") where the directory had no room */
-};
-
-/* 0, or -ENOENT. */
-int app_find(enum conf_app which, const struct app **ret_app);
-/* The labels of the app that `conf` names, NULL-ended; NULL if there is no such app. */
-const char *const *app_route_labels(const struct conf *conf);
-/* In the process that serves, after the fork. */
-void app_bind(struct app_bound *b, const struct app *app, const struct heritage *h);
-/* The handler of a worker (serve_handler_f); arg is the struct app_bound. The built-in API under
+/*
+ * Loads the app that the configuration names, starts it, and enters its routes. Blocks for as long
+ * as the module's start() does. 0, or -1 after logging why: the app cannot be loaded.
+ */
+int app_new(const struct heritage *h, struct loop *l, struct app **ret_app);
+/* The server that the app answers with: after app_new(), before the first request. */
+void app_attach(struct app *a, struct serve *s);
+/* The handler of a worker (serve_handler_f); arg is the struct app. The built-in API under
  * STATUS_PREFIX comes first, then the app. */
 void app_handle(struct serve *s, struct request *r, void *arg);
+/* At the end of each turn: takes what threads have completed meanwhile. */
+void app_end_turn(struct app *a);
+/* From now on nothing new begins; calls `idle` (from the loop) whenever the last call that is not
+ * stuck has ended. */
+void app_drain(struct app *a, void (*idle)(void *arg), void *arg);
+/* Is there a call that somebody may still wait for, or that should be let end? Stuck ones do not
+ * count: they have been reported. */
+bool app_busy(const struct app *a);
+/* The module's stop(), then the threads. false: some thread does not end, and the process must be
+ * left without its exit handlers. NULL is borne. */
+bool app_free(struct app *a);
 
 #endif

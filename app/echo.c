@@ -45,13 +45,11 @@ struct pull {
 	uint64_t at;
 };
 
-static long fill(struct request *r, void *arg, char *buf, size_t cap, bool *ret_end)
+static long fill(void *arg, char *buf, size_t cap)
 {
 	struct pull *p = arg;
 	size_t n = 0;
 
-	(void)r;
-	(void)ret_end; /* the length is known: the server asks for no more than that */
 	while (n < cap) {
 		size_t from = (p->at + n) % PATTERN;
 		size_t piece = PATTERN - from;
@@ -65,14 +63,13 @@ static long fill(struct request *r, void *arg, char *buf, size_t cap, bool *ret_
 	return (long)n;
 }
 
-static void answer_bytes(struct request *r, int64_t n)
+static int answer_bytes(struct capri_request *r, int64_t n)
 {
-	struct pull *p = request_alloc(r, sizeof(*p));
+	struct pull *p = capri_alloc(r, sizeof(*p));
 
 	if (!p)
-		request_problem(r, 503, "No memory for the answer.");
-	else
-		request_answer_pull(r, 200, SLICE("application/octet-stream"), n, fill, p);
+		return CAPRI_E_NOMEM;
+	return capri_respond_fill(r, 200, "application/octet-stream", (uint64_t)n, fill, NULL, p);
 }
 
 /* ---- the JSON ---- */
@@ -98,93 +95,81 @@ static void add_string(struct strbuf *sb, struct slice s)
 	strbuf_puts(sb, "\"");
 }
 
-static void add_member(struct strbuf *sb, const char *key, struct slice value)
+static void add_member(struct strbuf *sb, const char *key, struct capri_str value)
 {
 	strbuf_printf(sb, "\"%s\":", key);
-	add_string(sb, value);
+	add_string(sb, (struct slice){value.p, value.len});
 	strbuf_puts(sb, ",");
 }
 
 /* A list of pairs, since a field may occur more than once and its order matters. */
-static void add_headers(struct strbuf *sb, const struct http_request *head)
+static void add_headers(struct strbuf *sb, const struct capri_request *r)
 {
+	struct capri_str name, value;
+
 	strbuf_puts(sb, "\"headers\":[");
-	for (size_t i = 0; i < head->nfields; i++) {
+	for (size_t i = 0; capri_header_at(r, i, &name, &value); i++) {
 		strbuf_puts(sb, i > 0 ? ",[" : "[");
-		add_string(sb, head->fields[i].name);
+		add_string(sb, (struct slice){name.p, name.len});
 		strbuf_puts(sb, ",");
-		add_string(sb, head->fields[i].value);
+		add_string(sb, (struct slice){value.p, value.len});
 		strbuf_puts(sb, "]");
 	}
 	strbuf_puts(sb, "],");
 }
 
-static void answer_json(struct request *r)
+static int answer_json(struct capri_request *r)
 {
-	const struct http_request *head = request_head(r);
-	char client[NET_TEXT_MAX];
+	const char *version = capri_http_minor(r) ? "HTTP/1.1" : "HTTP/1.0";
 	struct strbuf sb;
-	size_t len;
-	char *body;
 
 	strbuf_init(&sb);
 	strbuf_puts(&sb, "{");
-	add_member(&sb, "method", head->method_text);
-	add_member(&sb, "target", head->target);
-	add_member(&sb, "version", head->minor ? SLICE("HTTP/1.1") : SLICE("HTTP/1.0"));
-	add_headers(&sb, head);
-	len = net_addr_format(request_client(r), client);
-	add_member(&sb, "client", (struct slice){client, len});
-	strbuf_printf(&sb, "\"body_bytes\":%" PRIu64 "}\n", request_body_bytes(r));
-	len = sb.len;
-	body = strbuf_take(&sb);
-	if (body)
-		request_answer_take(r, 200, APP_JSON, body, len);
-	else
-		request_problem(r, 503, "No memory for the answer.");
+	add_member(&sb, "method", capri_method(r));
+	add_member(&sb, "target", capri_target(r));
+	add_member(&sb, "version", (struct capri_str){version, strlen(version)});
+	add_headers(&sb, r);
+	add_member(&sb, "client", capri_client(r));
+	strbuf_printf(&sb, "\"body_bytes\":%" PRIu64 "}\n", capri_body_bytes(r));
+	return app_respond_strbuf(r, 200, "application/json", &sb);
 }
 
 /* ---- the handler ---- */
 
-static void answer(struct request *r)
+static int answer(struct capri_request *r)
 {
-	const struct http_request *head = request_head(r);
-	int64_t n = wanted_bytes(head->query);
+	struct capri_str query = capri_query(r);
+	int64_t n = wanted_bytes((struct slice){query.p, query.len});
 
-	if (head->method == HTTP_M_CONNECT) {
-		/* No tunnel: the server closes after it (RFC 9110, 9.3.6). */
-		request_answer(r, 200, (struct slice){NULL, 0}, (struct slice){NULL, 0});
-	} else if (n == -2) {
-		request_problem(r, 400, "bytes=N takes a number of bytes, at most 2^50.");
-	} else if (n >= 0) {
-		answer_bytes(r, n);
-	} else {
-		answer_json(r);
-	}
+	if (r->head->method == HTTP_M_CONNECT) /* no tunnel: the server closes (RFC 9110, 9.3.6) */
+		return capri_respond(r, 200, NULL, NULL, 0);
+	if (n == -2)
+		return capri_problem(r, 400, "bytes=N takes a number of bytes, at most 2^50.");
+	return n >= 0 ? answer_bytes(r, n) : answer_json(r);
 }
 
-static bool count_body(struct request *r, void *arg, struct slice data, bool end)
+static bool count_body(struct capri_request *r, void *arg, struct capri_str data, bool end)
 {
 	(void)arg;
 	(void)data; /* the server counts */
-	if (end)
-		answer(r);
+	if (end && answer(r) != CAPRI_OK)
+		(void)capri_problem(r, 503, "No memory for the answer.");
 	return true;
 }
 
-static void handle(struct request *r, const struct app_bound *b)
+static int handle(struct capri_request *r, void *arg)
 {
-	request_route(r, b->route[0]);
-	if (request_head(r)->has_body)
-		request_body(r, count_body, NULL);
-	else
-		answer(r);
+	(void)arg;
+	if (!r->head->has_body)
+		return answer(r);
+	(void)capri_on_body(r, count_body, NULL); /* it was called as it has to be */
+	return CAPRI_PENDING;
 }
 
-static const char *const routes[] = {"/*", NULL};
-
-const struct app app_echo = {
-	.name = "builtin:echo",
-	.routes = routes,
-	.handler = handle,
+static const struct capri_route routes[] = {
+	{.pattern = "*", .name = "/*", .handler = handle, .kind = CAPRI_ASYNC,
+	 .body = CAPRI_BODY_STREAM},
+	{0},
 };
+
+const struct capri_app app_echo = {CAPRI_APP_INIT, .name = "builtin:echo", .routes = routes};

@@ -2,16 +2,15 @@
 /* builtin:hello: what plain answers are measured with. */
 #include "app/app_priv.h"
 
-static void handle(struct request *r, const struct app_bound *b)
+static int hello(struct capri_request *r, void *arg)
 {
-	request_route(r, b->route[0]);
-	request_answer(r, 200, SLICE("text/plain"), SLICE("Hello, World!"));
+	(void)arg;
+	return capri_respond(r, 200, "text/plain", "Hello, World!", 13);
 }
 
-static const char *const routes[] = {"/*", NULL};
-
-const struct app app_hello = {
-	.name = "builtin:hello",
-	.routes = routes,
-	.handler = handle,
+static const struct capri_route routes[] = {
+	{.pattern = "*", .name = "/*", .handler = hello},
+	{0},
 };
+
+const struct capri_app app_hello = {CAPRI_APP_INIT, .name = "builtin:hello", .routes = routes};

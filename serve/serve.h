@@ -26,6 +26,9 @@ struct request;
 const struct http_request *request_head(const struct request *r);
 struct slice request_path(const struct request *r);        /* normalised */
 struct slice request_id(const struct request *r);
+uint64_t request_since(const struct request *r);            /* loop time of its first byte */
+/* The head as it was received: what the slices of request_head() point into (but for the path). */
+struct slice request_head_bytes(const struct request *r);
 const struct net_addr *request_client(const struct request *r); /* behind trusted proxies */
 const struct net_addr *request_peer(const struct request *r);
 bool request_forwarded(const struct request *r);

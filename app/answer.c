@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Answers. The owner of a call gives one; the loop carries it out: at once when it is the loop that
+ * gives it, when the handler has returned (pool), or when it is posted (async, other threads).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "app/app_priv.h"
+#include "base/log.h"
+
+#define FIELDS_FIRST 512u
+
+/* ---- in the loop ---- */
+
+static void drop(const struct answer *a)
+{
+	if (a->way == WAY_FILE)
+		close(a->fd);
+	if (a->release)
+		a->release(a->release_arg);
+}
+
+static void release_call(void *arg)
+{
+	call_release(arg);
+}
+
+static void fill_released(void *arg)
+{
+	struct capri_request *c = arg;
+
+	if (c->answer.release)
+		c->answer.release(c->answer.release_arg);
+	call_release(c);
+}
+
+static long pull_fill(struct request *r, void *arg, char *buf, size_t cap, bool *ret_end)
+{
+	struct capri_request *c = arg;
+
+	(void)r;
+	(void)ret_end; /* the length is known: the server asks for no more than that */
+	return c->answer.fill(c->answer.release_arg, buf, cap);
+}
+
+static void perform_fill(struct capri_request *c, struct request *r, const struct answer *a)
+{
+	if (a != &c->answer)
+		c->answer = *a;
+	c->holds++;
+	request_on_release(r, fill_released, c);
+	request_answer_pull(r, a->status, slice_of(a->type), a->total, pull_fill, c);
+}
+
+static void perform_ref(struct capri_request *c, struct request *r, const struct answer *a)
+{
+	struct slice body = {a->body, a->len};
+
+	if (a->release) {
+		request_answer_ref(r, a->status, slice_of(a->type), body, a->release,
+				   a->release_arg);
+		return;
+	}
+	c->holds++; /* it may lie in the memory of the call */
+	request_answer_ref(r, a->status, slice_of(a->type), body, release_call, c);
+}
+
+void answer_perform(struct capri_request *c, const struct answer *a)
+{
+	struct request *r = c->r;
+
+	if (!r) {
+		drop(a);
+		return;
+	}
+	if (c->detached) {
+		c->r = NULL; /* from here on the exchange does without the call */
+		request_on_gone(r, NULL, NULL);
+		request_on_hangup(r, NULL);
+	}
+	if (c->fields_len > 0)
+		request_field_lines(r, (struct slice){c->fields, c->fields_len});
+	switch (a->way) {
+	case WAY_COPY:
+		request_answer(r, a->status, slice_of(a->type), (struct slice){a->body, a->len});
+		break;
+	case WAY_REF:
+		perform_ref(c, r, a);
+		break;
+	case WAY_FILE:
+		request_answer_file(r, a->status, slice_of(a->type), a->fd, a->offset, a->len);
+		break;
+	case WAY_FILL:
+		perform_fill(c, r, a);
+		break;
+	case WAY_PROBLEM:
+		request_problem(r, a->status, a->body);
+		break;
+	}
+}
+
+/* ---- the owner's side ---- */
+
+bool answer_may_begin(struct capri_request *c, int *ret_err)
+{
+	if (c->route->kind == CAPRI_INLINE && !app_in_loop(c->app)) {
+		*ret_err = CAPRI_E_THREAD;
+		return false;
+	}
+	if (!atomic_exchange(&c->answered, true))
+		return true;
+	*ret_err = CAPRI_E_TWICE;
+	atomic_fetch_add(&((struct route *)(uintptr_t)c->route)->twice, 1);
+	atomic_store(&c->app->twice, true);
+	log_errx("handler %s of %s answered a request twice", c->route->name,
+		 c->app->module.name);
+	return false;
+}
+
+static const char *keep(struct capri_request *c, const char *text)
+{
+	return text ? capri_dup(c, (struct capri_str){text, strlen(text)}) : NULL;
+}
+
+/* What the caller's memory holds becomes the answer's own: it will be looked at later. */
+static bool own(struct capri_request *c, struct answer *a)
+{
+	const char *type = keep(c, a->type);
+	char *copy;
+
+	if (a->type && !type)
+		return false;
+	a->type = type;
+	if (a->way == WAY_PROBLEM) {
+		a->body = keep(c, a->body);
+	} else if (a->way == WAY_COPY) {
+		copy = malloc(a->len > 0 ? a->len : 1);
+		if (!copy)
+			return false;
+		memcpy(copy, a->body, a->len);
+		*a = (struct answer){
+			.way = WAY_REF, .status = a->status, .type = type, .body = copy,
+			.len = a->len, .release = free, .release_arg = copy,
+		};
+	}
+	return true;
+}
+
+static int give_later(struct capri_request *c, const struct answer *a)
+{
+	struct answer mine = *a;
+
+	if (!own(c, &mine)) {
+		drop(a);
+		mine = (struct answer){
+			.way = WAY_PROBLEM, .status = 503, .body = "No memory for the answer.",
+		};
+	}
+	c->answer = mine;
+	if (c->route->kind == CAPRI_ASYNC)
+		bridge_post(c, POST_ANSWER);
+	return CAPRI_OK;
+}
+
+int answer_give(struct capri_request *c, const struct answer *a)
+{
+	bool over;
+	int err;
+
+	if (a->status < 200 || a->status > 599) {
+		drop(a);
+		return CAPRI_E_INVALID;
+	}
+	if (!answer_may_begin(c, &err)) {
+		drop(a);
+		return err;
+	}
+	over = atomic_load(&c->over);
+	if (c->route->kind == CAPRI_POOL || !app_in_loop(c->app)) {
+		give_later(c, a);
+	} else {
+		answer_perform(c, a);
+		if (c->route->kind == CAPRI_ASYNC)
+			call_ended(c);
+	}
+	return over ? CAPRI_E_CANCELLED : CAPRI_OK;
+}
+
+int capri_respond(struct capri_request *c, int status, const char *type, const void *body,
+		  size_t len)
+{
+	const struct answer a = {
+		.way = WAY_COPY, .status = status, .type = type, .body = body, .len = len,
+	};
+
+	return answer_give(c, &a);
+}
+
+int capri_respond_text(struct capri_request *c, int status, const char *text)
+{
+	return capri_respond(c, status, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+int capri_respond_json(struct capri_request *c, int status, const char *json)
+{
+	return capri_respond(c, status, "application/json", json, strlen(json));
+}
+
+int capri_respond_ref(struct capri_request *c, int status, const char *type, const void *body,
+		      size_t len, void (*release)(void *arg), void *arg)
+{
+	const struct answer a = {
+		.way = WAY_REF, .status = status, .type = type, .body = body, .len = len,
+		.release = release, .release_arg = arg,
+	};
+
+	return answer_give(c, &a);
+}
+
+int capri_respond_fill(struct capri_request *c, int status, const char *type, uint64_t total,
+		       capri_fill_f *fill, void (*release)(void *arg), void *arg)
+{
+	const struct answer a = {
+		.way = WAY_FILL, .status = status, .type = type, .total = (int64_t)total,
+		.fill = fill, .release = release, .release_arg = arg,
+	};
+
+	return answer_give(c, &a);
+}
+
+int capri_problem(struct capri_request *c, int status, const char *detail)
+{
+	const struct answer a = {.way = WAY_PROBLEM, .status = status, .body = detail};
+
+	return answer_give(c, &a);
+}
+
+/* ---- fields ---- */
+
+/* These are made by the server: two of them would be one too many. */
+static bool is_servers(struct slice name)
+{
+	static const char *const own[] = {
+		"Content-Length", "Transfer-Encoding", "Connection", "Date", "Content-Type",
+		"Keep-Alive", "Upgrade", "X-Request-Id",
+	};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (slice_eq_nocase(name, slice_of(own[i])))
+			return true;
+	return false;
+}
+
+static bool fields_room(struct capri_request *c, uint32_t need)
+{
+	uint32_t cap = c->fields_cap ? c->fields_cap : FIELDS_FIRST;
+	char *to;
+
+	if (need > CALL_FIELDS - c->fields_len)
+		return false;
+	while (cap < c->fields_len + need)
+		cap *= 2;
+	if (cap == c->fields_cap)
+		return true;
+	to = call_alloc(c, cap);
+	if (!to)
+		return false;
+	memcpy(to, c->fields, c->fields_len);
+	c->fields = to;
+	c->fields_cap = cap;
+	return true;
+}
+
+int capri_set_header(struct capri_request *c, const char *name, const char *value)
+{
+	struct slice n = slice_of(name), v = slice_of(value);
+	struct http_out o;
+
+	if (!name || !value || !http_field_ok(n, v) || is_servers(n))
+		return CAPRI_E_INVALID;
+	if (atomic_load_explicit(&c->answered, memory_order_relaxed))
+		return CAPRI_E_TWICE;
+	if (n.len + v.len + 4 > CALL_FIELDS || !fields_room(c, (uint32_t)(n.len + v.len + 4)))
+		return CAPRI_E_NOMEM;
+	o = (struct http_out){.p = c->fields, .len = c->fields_len, .cap = c->fields_cap};
+	http_put_field(&o, n, v);
+	c->fields_len = (uint32_t)o.len;
+	return CAPRI_OK;
+}

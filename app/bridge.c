@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From other threads into the loop. Who posts rings at most once until the loop has looked: a batch
+ * of completions costs one write to the eventfd. It is watched edge-triggered and never read.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "app/app_priv.h"
+
+#define BATCH 1024 /* posts taken in one turn, so that those who go on posting do not hold it */
+
+static void ring(struct bridge *b)
+{
+	uint64_t one = 1;
+
+	if (!atomic_exchange(&b->rung, true))
+		(void)!write(b->watch.fd, &one, sizeof(one)); /* full: it is readable already */
+}
+
+void bridge_post(struct capri_request *c, unsigned what)
+{
+	struct bridge *b = &c->app->bridge;
+
+	pthread_mutex_lock(&b->lock);
+	if (c->posts == 0) {
+		c->posted_next = NULL;
+		if (b->last)
+			b->last->posted_next = c;
+		else
+			b->first = c;
+		b->last = c;
+	}
+	c->posts |= what;
+	pthread_mutex_unlock(&b->lock);
+	ring(b);
+}
+
+int capri_post(struct capri_worker *w, void (*fn)(struct capri_worker *w, void *arg), void *arg)
+{
+	struct bridge *b = &((struct app *)w)->bridge;
+	struct post_fn *p = malloc(sizeof(*p));
+
+	if (!p)
+		return CAPRI_E_NOMEM;
+	*p = (struct post_fn){.fn = fn, .arg = arg};
+	pthread_mutex_lock(&b->lock);
+	if (b->fn_last)
+		b->fn_last->next = p;
+	else
+		b->fn_first = p;
+	b->fn_last = p;
+	pthread_mutex_unlock(&b->lock);
+	ring(b);
+	return CAPRI_OK;
+}
+
+/* ---- the loop's side ---- */
+
+static struct capri_request *next_call(struct bridge *b, unsigned *ret_posts)
+{
+	struct capri_request *c;
+
+	pthread_mutex_lock(&b->lock);
+	c = b->first;
+	if (c) {
+		b->first = c->posted_next;
+		if (!b->first)
+			b->last = NULL;
+		*ret_posts = c->posts;
+		c->posts = 0;
+	}
+	pthread_mutex_unlock(&b->lock);
+	return c;
+}
+
+static struct post_fn *next_fn(struct bridge *b)
+{
+	struct post_fn *p;
+
+	pthread_mutex_lock(&b->lock);
+	p = b->fn_first;
+	if (p) {
+		b->fn_first = p->next;
+		if (!b->fn_first)
+			b->fn_last = NULL;
+	}
+	pthread_mutex_unlock(&b->lock);
+	return p;
+}
+
+static void carry_out(struct capri_request *c, unsigned posts)
+{
+	c->holds++;
+	if (posts & POST_DEADLINE)
+		call_set_deadline(c, atomic_load(&c->new_deadline_ns));
+	if (posts & POST_ANSWER)
+		answer_perform(c, &c->answer);
+	if (posts & POST_MORE)
+		stream_more(c);
+	if (posts & POST_RESUME)
+		body_resume_perform(c);
+	if (posts & (POST_ENDED | POST_ANSWER)) {
+		if (c->route->kind == CAPRI_POOL)
+			dispatch_result(c, c->result);
+		else
+			call_ended(c);
+	}
+	call_release(c);
+}
+
+static void take_all(struct app *a)
+{
+	struct bridge *b = &a->bridge;
+	struct capri_request *c = NULL;
+	struct post_fn *p = NULL;
+	unsigned posts;
+	int n = 0;
+
+	atomic_store(&b->rung, false); /* before the look: what comes later rings again */
+	for (; n < BATCH && (c = next_call(b, &posts)); n++)
+		carry_out(c, posts);
+	for (; n < BATCH && (p = next_fn(b)); n++) {
+		p->fn(&a->w, p->arg);
+		free(p);
+	}
+	if (n == BATCH)
+		ring(b);
+}
+
+static void on_ring(struct loop *l, struct watch *w, unsigned events)
+{
+	struct bridge *b = (struct bridge *)(void *)((char *)w - offsetof(struct bridge, watch));
+	struct app *a = (struct app *)(void *)((char *)b - offsetof(struct app, bridge));
+
+	(void)l;
+	(void)events;
+	if (atomic_load(&b->rung))
+		take_all(a);
+}
+
+static void count_twice(struct app *a)
+{
+	atomic_store(&a->twice, false);
+	for (struct route *rt = a->routes; rt; rt = rt->next) {
+		uint32_t n = atomic_exchange(&rt->twice, 0);
+
+		if (n > 0)
+			shm_error_add(a->h->shm, a->h->slot, rt->label, SHM_ERR_TWICE, n);
+	}
+}
+
+void app_end_turn(struct app *a)
+{
+	if (atomic_load_explicit(&a->bridge.rung, memory_order_relaxed))
+		take_all(a);
+	if (atomic_load_explicit(&a->twice, memory_order_relaxed))
+		count_twice(a);
+}
+
+int bridge_open(struct app *a)
+{
+	struct bridge *b = &a->bridge;
+
+	pthread_mutex_init(&b->lock, NULL);
+	b->watch.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	b->watch.cb = on_ring;
+	if (b->watch.fd < 0 || loop_watch(a->loop, &b->watch, LOOP_IN | LOOP_EDGE) != 0)
+		return -errno;
+	return 0;
+}
+
+void bridge_close(struct app *a)
+{
+	struct post_fn *p;
+
+	while ((p = next_fn(&a->bridge)))
+		free(p);
+	if (a->bridge.watch.fd >= 0) {
+		(void)loop_watch(a->loop, &a->bridge.watch, 0);
+		close(a->bridge.watch.fd);
+	}
+}

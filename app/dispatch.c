@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a request to its handler: route, body, call, and what the handler has returned. All of it in
+ * the loop; only the handler of a pool route runs elsewhere (pool.c).
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include "app/app_priv.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "status/status.h"
+
+static void choose(struct capri_request *c);
+
+static struct slice slice_from(const char *s, size_t len)
+{
+	return (struct slice){s, len};
+}
+
+/* ---- no route ---- */
+
+static void nothing_there(struct capri_request *c)
+{
+	const struct http_request *head = c->head;
+	struct request *r = c->r;
+	char allow[HTTP_ALLOW_MAX];
+	size_t n;
+
+	if (!r)
+		return;
+	if (head->method == HTTP_M_OPTIONS && head->form == HTTP_ASTERISK_FORM) {
+		request_field(r, SLICE("Allow"), SLICE("GET, HEAD, POST, OPTIONS"));
+		request_answer(r, 204, slice_from(NULL, 0), slice_from(NULL, 0));
+		return;
+	}
+	n = c->skip > 0 ? 0 : http_router_allow(c->app->router, c->path, allow, sizeof(allow));
+	if (n == 0) {
+		request_problem(r, 404, "There is nothing at this path.");
+		return;
+	}
+	request_field(r, SLICE("Allow"), slice_from(allow, n));
+	if (head->method == HTTP_M_OPTIONS)
+		request_answer(r, 204, slice_from(NULL, 0), slice_from(NULL, 0));
+	else
+		request_problem(r, 405, "What is at this path does not have this method.");
+}
+
+/* ---- failures ---- */
+
+/* The handler has failed the request: 500, or a cut if a part of the answer is out. */
+static void fail(struct capri_request *c, const char *why)
+{
+	const struct answer a = {
+		.way = WAY_PROBLEM, .status = 500, .body = "The application failed.",
+	};
+
+	log_errx("handler %s of %s %s, request %.*s", c->route->name, c->app->module.name, why,
+		 (int)c->id.len, c->id.p);
+	app_error(c, SHM_ERR_HANDLER_FAILED);
+	c->fields_len = 0;
+	if (!atomic_exchange(&c->answered, true))
+		answer_perform(c, &a);
+	else if (c->streaming)
+		stream_break(c);
+}
+
+static void fail_code(struct capri_request *c, int result)
+{
+	char why[160];
+
+	snprintf(why, sizeof(why), "returned %d (%s)", result, capri_strerror(result));
+	fail(c, why);
+}
+
+/* ---- calling it ---- */
+
+static void decline(struct capri_request *c)
+{
+	c->fields_len = 0;
+	c->skip++;
+	choose(c);
+}
+
+static void run_inline(struct capri_request *c)
+{
+	int result = c->route->handler(c, c->route->arg);
+	bool answered = atomic_load_explicit(&c->answered, memory_order_relaxed);
+
+	if (!answered && result == CAPRI_DECLINED) {
+		decline(c);
+		return;
+	}
+	if (!answered && result < 0)
+		fail_code(c, result);
+	else if (!answered)
+		fail(c, "returned without an answer");
+	call_release(c);
+}
+
+static void no_memory(struct capri_request *c)
+{
+	static const char detail[] = "No memory for the request.";
+	const struct answer a = {.way = WAY_PROBLEM, .status = 503, .body = detail};
+
+	atomic_store(&c->answered, true);
+	answer_perform(c, &a);
+	call_release(c);
+}
+
+static void run_pool(struct capri_request *c)
+{
+	const struct answer full = {
+		.way = WAY_PROBLEM, .status = 503,
+		.body = "The server is busy: all its threads are, and the queue is full.",
+	};
+
+	if (!call_detach(c)) {
+		no_memory(c);
+		return;
+	}
+	body_stream_begin(c);
+	request_waits_as(c->r, SHM_ROW_QUEUED);
+	look_begin(c->app, c);
+	if (pool_push(c->app, c))
+		return;
+	app_error(c, SHM_ERR_QUEUE_FULL);
+	request_field(c->r, SLICE("Retry-After"), SLICE("1"));
+	atomic_store(&c->answered, true);
+	answer_perform(c, &full);
+	call_ended(c);
+}
+
+static void run_async(struct capri_request *c)
+{
+	int result;
+
+	if (!call_detach(c)) {
+		no_memory(c);
+		return;
+	}
+	request_waits_as(c->r, SHM_ROW_PENDING);
+	atomic_store(&c->at, CALL_PENDING);
+	look_begin(c->app, c);
+	c->holds++; /* it may be completed before its handler returns */
+	result = c->route->handler(c, c->route->arg);
+	dispatch_result(c, result);
+	call_release(c);
+}
+
+void dispatch_run(struct capri_request *c)
+{
+	switch (c->route->kind) {
+	case CAPRI_INLINE:
+		run_inline(c);
+		break;
+	case CAPRI_POOL:
+		run_pool(c);
+		break;
+	case CAPRI_ASYNC:
+		run_async(c);
+		break;
+	}
+}
+
+/* Of a pool handler when it has ended, of an async one when it was called. */
+void dispatch_result(struct capri_request *c, int result)
+{
+	bool pool = c->route->kind == CAPRI_POOL;
+	bool answered = atomic_load(&c->answered);
+
+	if (!answered && !c->over && result == CAPRI_DECLINED) {
+		look_end(c->app, c);
+		atomic_store(&c->at, CALL_IN_LOOP);
+		decline(c);
+		return;
+	}
+	if (!pool) {
+		/* It may be with a thread of the module's by now: what that does is its own. */
+		if (result == CAPRI_PENDING || answered || atomic_load(&c->completed))
+			return;
+	} else if (answered && !c->streaming) {
+		answer_perform(c, &c->answer);
+	} else if (c->streaming && !c->out.ended) {
+		fail(c, "returned in the midst of a stream");
+	}
+	if (!atomic_load(&c->answered) && !c->over) {
+		if (result < 0)
+			fail_code(c, result);
+		else
+			fail(c, "returned without an answer");
+	}
+	call_ended(c);
+}
+
+/* ---- the body, whole ---- */
+
+static bool map_body(struct capri_request *c)
+{
+	struct spool *sp = &c->body;
+
+	if (sp->fd < 0)
+		return true;
+	c->body_map = mmap(NULL, sp->total, PROT_READ, MAP_PRIVATE, sp->fd, 0);
+	if (c->body_map == MAP_FAILED)
+		c->body_map = NULL;
+	return c->body_map != NULL;
+}
+
+static void body_lost(struct capri_request *c, int err)
+{
+	errno = err;
+	log_warn("cannot keep the body of request %.*s", (int)c->id.len, c->id.p);
+	request_body(c->r, NULL, NULL);
+	request_problem(c->r, 503, "There is no room to keep the body.");
+	call_release(c);
+}
+
+static bool collect_piece(struct request *r, void *arg, struct slice data, bool end)
+{
+	struct capri_request *c = arg;
+	int rc = spool_add(&c->body, data);
+
+	if (rc == 0 && !end)
+		return true;
+	c->collecting = false;
+	request_on_gone(r, NULL, NULL);
+	if (rc != 0 || !map_body(c)) {
+		body_lost(c, rc != 0 ? -rc : errno);
+		return true;
+	}
+	c->collected = true;
+	c->head = request_head(r); /* what it points into may have moved meanwhile */
+	c->id = request_id(r);
+	dispatch_run(c);
+	return true;
+}
+
+static void collect(struct capri_request *c)
+{
+	spool_init(&c->body);
+	c->body_map = NULL;
+	c->spool_used = c->collecting = true;
+	request_on_gone(c->r, call_gone, c);
+	request_body(c->r, collect_piece, c);
+}
+
+/* ---- the route ---- */
+
+static void set_deadline(struct capri_request *c)
+{
+	uint64_t ns = c->route->timeout_ns;
+
+	if (ns == 0)
+		ns = (uint64_t)c->app->conf->s.request_timeout * NS_PER_MS;
+	call_set_deadline(c, ns ? request_since(c->r) + ns : UINT64_MAX);
+}
+
+static void choose(struct capri_request *c)
+{
+	const struct route *rt = app_route_find(c->app, c->head, c->path, c->skip, &c->match);
+	struct request *r = c->r;
+
+	if (!rt || !r) {
+		if (c->detached && r)
+			request_on_gone(r, NULL, NULL);
+		nothing_there(c);
+		call_release(c);
+		return;
+	}
+	c->route = rt;
+	request_route(r, rt->label);
+	if (!c->collected && !request_limit_body(r, rt->body_max)) {
+		call_release(c);
+		return;
+	}
+	if (rt->timeout_ns != 0 || c->skip > 0)
+		set_deadline(c);
+	if (rt->body == CAPRI_BODY_WHOLE && c->head->has_body && !c->collected)
+		collect(c);
+	else
+		dispatch_run(c);
+}
+
+static void serve_app(struct app *a, struct request *r)
+{
+	struct capri_request *c = call_get(a);
+
+	if (!c) {
+		request_problem(r, 503, "No memory for the request.");
+		return;
+	}
+	c->r = r;
+	c->head = request_head(r);
+	c->path = request_path(r);
+	c->id = request_id(r);
+	choose(c);
+}
+
+void app_handle(struct serve *s, struct request *r, void *arg)
+{
+	struct app *a = arg;
+	struct slice rest;
+
+	(void)s;
+	if (!status_match(a->conf, false, request_path(r), &rest))
+		serve_app(a, r);
+	else if (request_limit_body(r, (uint64_t)a->conf->s.client_max_body_size))
+		request_answer_status(r, rest);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Calls that outlive a turn of the loop: who they are, what their rows say, and which of them are
+ * slow, stuck or abandoned. They are looked at four times a second while there are any.
+ */
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "app/app_priv.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+int32_t app_thread_id(void)
+{
+	static _Thread_local int32_t tid;
+
+	if (tid == 0)
+		tid = (int32_t)syscall(SYS_gettid);
+	return tid;
+}
+
+static void set_abandoned(struct app *a, uint32_t n)
+{
+	a->nabandoned = n;
+	shm_set(&a->slot->abandoned, n);
+}
+
+void look_begin(struct app *a, struct capri_request *c)
+{
+	c->newer = NULL;
+	c->older = a->newest;
+	if (a->newest)
+		a->newest->newer = c;
+	else
+		a->oldest = c;
+	a->newest = c;
+	a->ndetached++;
+	if (!timer_armed(&a->look))
+		timer_arm(a->loop, &a->look, loop_now(a->loop) + LOOK_NS);
+}
+
+void look_abandoned(struct app *a, struct capri_request *c)
+{
+	c->abandoned = true;
+	set_abandoned(a, a->nabandoned + 1);
+	serve_row_state(a->serve, c->row, SHM_ROW_ABANDONED);
+}
+
+void look_end(struct app *a, struct capri_request *c)
+{
+	if (c->older)
+		c->older->newer = c->newer;
+	else
+		a->oldest = c->newer;
+	if (c->newer)
+		c->newer->older = c->older;
+	else
+		a->newest = c->older;
+	a->ndetached--;
+	if (c->reported_stuck)
+		a->nstuck--;
+	if (c->abandoned)
+		set_abandoned(a, a->nabandoned - 1);
+	c->abandoned = c->reported_stuck = false;
+	serve_row_end(a->serve, c->row);
+	c->row = UINT32_MAX;
+	if (a->draining && !app_busy(a))
+		a->idle(a->idle_arg);
+}
+
+/* ---- what takes long ---- */
+
+static void stuck(struct app *a, struct capri_request *c, uint64_t now)
+{
+	c->reported_stuck = true;
+	a->nstuck++;
+	app_error(c, SHM_ERR_ABANDONED);
+	look_report(a, c, now, true);
+	/* The thread, or what it holds, is lost; a new worker has all of them. */
+	if (shm_get(&a->slot->why) == SHM_WHY_NONE) {
+		atomic_store_explicit(&a->slot->why, SHM_WHY_STUCK, memory_order_release);
+		heritage_poke_fd(a->h->master_efd);
+	}
+	if (a->draining && !app_busy(a))
+		a->idle(a->idle_arg);
+}
+
+static void look_at(struct app *a, struct capri_request *c, uint64_t now)
+{
+	uint64_t slow_ns = (uint64_t)a->conf->s.slow_request_threshold * NS_PER_MS;
+	uint64_t since = atomic_load(&c->since_ns);
+
+	if (c->r && !c->streaming && atomic_load(&c->at) == CALL_RUNNING)
+		request_waits_as(c->r, SHM_ROW_RUNNING);
+	if (!c->reported_stuck && c->deadline_ns != UINT64_MAX && now > c->deadline_ns &&
+	    now - c->deadline_ns > LATE_NS && !(c->streaming && c->r)) {
+		stuck(a, c, now);
+		return;
+	}
+	if (!c->reported_slow && a->conf->s.log_slow_requests && atomic_load(&c->tid) != 0 &&
+	    !c->streaming && now > since && now - since > slow_ns) {
+		c->reported_slow = true;
+		look_report(a, c, now, false);
+	}
+}
+
+static void on_look(struct loop *l, struct timer *t)
+{
+	struct app *a = (struct app *)(void *)((char *)t - offsetof(struct app, look));
+	struct capri_request *c = a->oldest, *next;
+
+	for (; c; c = next) {
+		next = c->newer;
+		look_at(a, c, loop_now(l));
+	}
+	if (a->oldest)
+		timer_arm(l, t, loop_now(l) + LOOK_NS);
+}
+
+void look_init(struct app *a)
+{
+	a->look.cb = on_look;
+}

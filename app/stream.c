@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bodies in pieces, in both directions. Between the owner of a call and the loop lies a flow: bytes
+ * behind the call's lock, with a mark above which the producer waits. A pool thread waits by
+ * sleeping, an async handler by being told with CAPRI_E_AGAIN and called back.
+ */
+#include <limits.h>
+#include <stdlib.h>
+
+#include "app/app_priv.h"
+#include "base/check.h"
+
+#define FLOW_FIRST 4096u
+
+/* ---- the flow; its call's lock is held ---- */
+
+static size_t flow_len(const struct flow *f)
+{
+	return f->end - f->start;
+}
+
+static bool flow_add(struct flow *f, const void *p, size_t len)
+{
+	size_t have = flow_len(f), cap = f->cap ? f->cap : FLOW_FIRST;
+	char *to;
+
+	if (len == 0)
+		return true;
+	if (have == 0)
+		f->start = f->end = 0;
+	if (f->cap - f->end < len) {
+		memmove(f->p, f->p + f->start, have);
+		f->start = 0;
+		f->end = have;
+	}
+	if (f->cap - f->end < len) {
+		while (cap < have + len)
+			cap *= 2;
+		to = realloc(f->p, cap);
+		if (!to)
+			return false;
+		f->p = to;
+		f->cap = cap;
+	}
+	memcpy(f->p + f->end, p, len);
+	f->end += len;
+	return true;
+}
+
+static size_t flow_take(struct flow *f, void *buf, size_t cap)
+{
+	size_t n = flow_len(f) < cap ? flow_len(f) : cap;
+
+	if (n > 0)
+		memcpy(buf, f->p + f->start, n);
+	f->start += n;
+	return n;
+}
+
+void stream_fini(struct capri_request *c)
+{
+	free(c->in.p);
+	free(c->out.p);
+	c->in.p = c->out.p = NULL;
+}
+
+/* The exchange is over: who waits for it shall not. */
+void stream_cut(struct capri_request *c)
+{
+	atomic_store(&c->over, true);
+	pthread_mutex_lock(&c->lock);
+	pthread_cond_broadcast(&c->cond);
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* ---- the answer: from the owner to the client ---- */
+
+/* The exchange needs the call no more: all has been sent, or it was cut. */
+static void stream_released(void *arg)
+{
+	struct capri_request *c = arg;
+
+	c->r = NULL;
+	stream_cut(c);
+	call_release(c);
+}
+
+static long stream_fill(struct request *r, void *arg, char *buf, size_t cap, bool *ret_end)
+{
+	struct capri_request *c = arg;
+	bool ended, ok, tell;
+	size_t n, left;
+
+	(void)r;
+	pthread_mutex_lock(&c->lock);
+	n = flow_take(&c->out, buf, cap);
+	left = flow_len(&c->out);
+	tell = c->out.waiting && left < FLOW_LOW && n > 0;
+	if (tell) {
+		c->out.waiting = false;
+		pthread_cond_signal(&c->cond);
+	}
+	ended = c->out.ended && left == 0;
+	ok = c->stream_ok;
+	pthread_mutex_unlock(&c->lock);
+	if (ended && n == 0 && (!ok || c->answer.total >= 0))
+		return -1; /* not whole: only a cut tells the client */
+	*ret_end = ended && ok;
+	if (tell && c->writable_fn)
+		c->writable_fn(c, c->writable_arg);
+	return (long)n;
+}
+
+static void stream_perform(struct capri_request *c)
+{
+	struct request *r = c->r;
+
+	c->stream_begun = true;
+	if (c->fields_len > 0)
+		request_field_lines(r, (struct slice){c->fields, c->fields_len});
+	request_on_hangup(r, NULL); /* who reads a stream to its end may well have no more to say */
+	c->holds++;
+	request_on_release(r, stream_released, c);
+	request_answer_pull(r, c->answer.status, slice_of(c->answer.type), c->answer.total,
+			    stream_fill, c);
+}
+
+void stream_more(struct capri_request *c)
+{
+	if (!c->r || !c->streaming)
+		return;
+	if (!c->stream_begun)
+		stream_perform(c);
+	else
+		request_body_more(c->r);
+}
+
+static void end_flow(struct capri_request *c, bool ok)
+{
+	pthread_mutex_lock(&c->lock);
+	if (!c->out.ended)
+		c->stream_ok = ok;
+	c->out.ended = true;
+	pthread_mutex_unlock(&c->lock);
+}
+
+void stream_break(struct capri_request *c)
+{
+	end_flow(c, false);
+	stream_more(c);
+}
+
+static void tell_loop(struct capri_request *c, unsigned what)
+{
+	if (!app_in_loop(c->app)) {
+		bridge_post(c, what);
+		return;
+	}
+	c->holds++;
+	stream_more(c);
+	if (what & POST_ENDED)
+		call_ended(c);
+	call_release(c);
+}
+
+int capri_stream_begin(struct capri_request *c, int status, const char *type, int64_t total)
+{
+	char *kept = NULL;
+	int err;
+
+	if (c->route->kind == CAPRI_INLINE || status < 200 || status > 599)
+		return CAPRI_E_INVALID;
+	if (type && !(kept = capri_dup(c, (struct capri_str){type, strlen(type)})))
+		return CAPRI_E_NOMEM;
+	if (!answer_may_begin(c, &err))
+		return err;
+	c->answer = (struct answer){.status = status, .type = kept, .total = total < 0 ? -1 : total};
+	c->stream_sent = 0;
+	c->streaming = true;
+	if (atomic_load(&c->over))
+		return CAPRI_E_CANCELLED;
+	tell_loop(c, POST_MORE);
+	return CAPRI_OK;
+}
+
+int capri_write(struct capri_request *c, const void *p, size_t len)
+{
+	int rc = CAPRI_OK;
+
+	if (!c->streaming || c->out.ended || len > LONG_MAX)
+		return CAPRI_E_INVALID;
+	if (c->answer.total >= 0 && len > (uint64_t)c->answer.total - c->stream_sent)
+		return CAPRI_E_INVALID;
+	pthread_mutex_lock(&c->lock);
+	while (!atomic_load(&c->over) && flow_len(&c->out) >= FLOW_HIGH) {
+		c->out.waiting = true;
+		if (c->route->kind != CAPRI_POOL) {
+			rc = CAPRI_E_AGAIN;
+			break;
+		}
+		pthread_cond_wait(&c->cond, &c->lock);
+	}
+	if (atomic_load(&c->over))
+		rc = CAPRI_E_CANCELLED;
+	else if (rc == CAPRI_OK && !flow_add(&c->out, p, len))
+		rc = CAPRI_E_NOMEM;
+	pthread_mutex_unlock(&c->lock);
+	if (rc != CAPRI_OK)
+		return rc;
+	c->stream_sent += len;
+	tell_loop(c, POST_MORE);
+	return CAPRI_OK;
+}
+
+int capri_stream_end(struct capri_request *c, bool ok)
+{
+	int err;
+
+	if (!c->streaming || c->out.ended) {
+		if (c->streaming && !answer_may_begin(c, &err))
+			return err; /* it has ended before: told and counted */
+		return CAPRI_E_INVALID;
+	}
+	end_flow(c, ok);
+	tell_loop(c, c->route->kind == CAPRI_ASYNC ? POST_MORE | POST_ENDED : POST_MORE);
+	return CAPRI_OK;
+}
+
+int capri_on_writable(struct capri_request *c, capri_writable_f *fn, void *arg)
+{
+	if (c->route->kind != CAPRI_ASYNC)
+		return CAPRI_E_INVALID;
+	if (!app_in_loop(c->app))
+		return CAPRI_E_THREAD;
+	c->writable_fn = fn;
+	c->writable_arg = arg;
+	return CAPRI_OK;
+}
+
+/* ---- server-sent events ---- */
+
+int capri_sse_begin(struct capri_request *c)
+{
+	int rc = capri_set_header(c, "Cache-Control", "no-store");
+
+	return rc ? rc : capri_stream_begin(c, 200, "text/event-stream", -1);
+}
+
+static void sse_line(struct strbuf *sb, const char *field, const char *text, size_t len)
+{
+	strbuf_puts(sb, field);
+	strbuf_puts(sb, ": ");
+	strbuf_add(sb, text, len);
+	strbuf_puts(sb, "\n");
+}
+
+/* CR LF, LF and CR end a line of an event stream: data may have any of them. */
+static void sse_data(struct strbuf *sb, const char *data)
+{
+	for (;;) {
+		size_t len = strcspn(data, "\r\n");
+
+		sse_line(sb, "data", data, len);
+		data += len;
+		if (*data == '\0')
+			break;
+		data += data[0] == '\r' && data[1] == '\n' ? 2 : 1;
+	}
+}
+
+int capri_sse_send(struct capri_request *c, const char *event, const char *id, const char *data)
+{
+	struct strbuf sb;
+	int rc;
+
+	if ((event && strpbrk(event, "\r\n")) || (id && strpbrk(id, "\r\n")) || !data)
+		return CAPRI_E_INVALID;
+	strbuf_init(&sb);
+	if (event)
+		sse_line(&sb, "event", event, strlen(event));
+	if (id)
+		sse_line(&sb, "id", id, strlen(id));
+	sse_data(&sb, data);
+	strbuf_puts(&sb, "\n");
+	rc = sb.failed ? CAPRI_E_NOMEM : capri_write(c, sb.p, sb.len);
+	strbuf_fini(&sb);
+	return rc;
+}
+
+/* ---- the body: from the client to the owner ---- */
+
+static bool body_piece(struct request *r, void *arg, struct slice data, bool end)
+{
+	struct capri_request *c = arg;
+	bool more;
+
+	(void)r;
+	pthread_mutex_lock(&c->lock);
+	if (!flow_add(&c->in, data.p, data.len))
+		atomic_store(&c->over, true); /* told as if the client had gone */
+	c->in.ended = end;
+	more = flow_len(&c->in) < BODY_HIGH;
+	c->body_paused = !more;
+	pthread_cond_signal(&c->cond);
+	pthread_mutex_unlock(&c->lock);
+	atomic_fetch_add(&c->body_bytes, data.len);
+	return more;
+}
+
+void body_stream_begin(struct capri_request *c)
+{
+	if (c->route->body != CAPRI_BODY_STREAM || c->collected)
+		return;
+	if (c->head->has_body)
+		request_body(c->r, body_piece, c);
+	else
+		c->in.ended = true;
+}
+
+static long read_collected(struct capri_request *c, void *buf, size_t cap)
+{
+	struct capri_str all = capri_body(c);
+	size_t n = all.len - c->body_at;
+
+	if (n > cap)
+		n = cap;
+	memcpy(buf, all.p + c->body_at, n);
+	c->body_at += n;
+	return (long)n;
+}
+
+long capri_body_read(struct capri_request *c, void *buf, size_t cap)
+{
+	bool resume = false;
+	long n;
+
+	if (c->route->kind != CAPRI_POOL || cap > LONG_MAX)
+		return CAPRI_E_INVALID;
+	if (c->collected || c->route->body != CAPRI_BODY_STREAM)
+		return read_collected(c, buf, cap);
+	pthread_mutex_lock(&c->lock);
+	while (flow_len(&c->in) == 0 && !c->in.ended && !atomic_load(&c->over))
+		pthread_cond_wait(&c->cond, &c->lock);
+	n = (long)flow_take(&c->in, buf, cap);
+	if (n == 0 && !c->in.ended)
+		n = CAPRI_E_CANCELLED;
+	if (c->body_paused && flow_len(&c->in) < BODY_HIGH / 2) {
+		c->body_paused = false;
+		resume = true;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (resume)
+		bridge_post(c, POST_RESUME);
+	return n;
+}
+
+static bool async_piece(struct request *r, void *arg, struct slice data, bool end)
+{
+	struct capri_request *c = arg;
+	bool more;
+
+	(void)r;
+	atomic_fetch_add(&c->body_bytes, data.len);
+	c->holds++; /* it may be completed from within */
+	more = c->body_fn(c, c->body_arg, to_str(data), end);
+	call_release(c);
+	return more;
+}
+
+int capri_on_body(struct capri_request *c, capri_body_f *fn, void *arg)
+{
+	if (c->route->kind != CAPRI_ASYNC || (c->route->body != CAPRI_BODY_STREAM && !c->collected))
+		return CAPRI_E_INVALID;
+	if (!app_in_loop(c->app))
+		return CAPRI_E_THREAD;
+	if (!c->r)
+		return CAPRI_E_CANCELLED;
+	c->body_fn = fn;
+	c->body_arg = arg;
+	if (!c->collected) {
+		request_body(c->r, async_piece, c);
+		return CAPRI_OK;
+	}
+	if (capri_body(c).len > 0) /* another handler had it read, and declined */
+		(void)fn(c, arg, capri_body(c), false);
+	(void)fn(c, arg, (struct capri_str){NULL, 0}, true);
+	return CAPRI_OK;
+}
+
+void body_resume_perform(struct capri_request *c)
+{
+	if (c->r)
+		request_body_resume(c->r);
+}
+
+void capri_body_resume(struct capri_request *c)
+{
+	if (app_in_loop(c->app))
+		body_resume_perform(c);
+	else
+		bridge_post(c, POST_RESUME);
+}
