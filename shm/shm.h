@@ -27,6 +27,7 @@ struct shm_geometry {
 	uint32_t rows;           /* request rows per slot */
 	uint32_t routes;         /* METRIC_ROUTES + 1; route 0 is "other" */
 	uint32_t series;         /* request series per slot, at least SHM_SERIES_SPARE + 1 */
+	uint32_t errors;         /* error series per slot, at least SHM_ERRORS_SPARE + 1 */
 	uint32_t module_metrics; /* MODULE_METRICS: counters and gauges of modules; may be 0 */
 	uint32_t module_hists;   /* MODULE_HISTOGRAMS; may be 0 */
 	uint32_t ring_bytes;     /* log ring per slot, a power of two */
@@ -159,6 +160,18 @@ uint64_t shm_series_key(uint32_t route, uint32_t method, uint32_t code);
 void shm_series_split(uint64_t key, uint32_t *route, uint32_t *method, uint32_t *code);
 struct shm_series_view { uint32_t route, method, code; uint64_t count; };
 
+/*
+ * Errors are series, too: {route, type} -> count. A view of one has the method 0, and its type as
+ * the code. What finds no room is counted in a spare entry of its type as route 0.
+ */
+#define SHM_ERRORS_SPARE 16
+enum shm_error {
+#define SHM_ERROR(sym, word, counter, text) SHM_ERR_##sym,
+#include "shm/errors.def"
+#undef SHM_ERROR
+	SHM_ERR_COUNT
+};
+
 /* ---- routes: labels of metrics ---- */
 
 #define SHM_ROUTE_NAME_MAX 120 /* with its NUL; a longer name is cut */
@@ -262,6 +275,7 @@ struct shm {
 	struct shm_row *rows;          /* slots x rows */
 	struct shm_hist *hists;        /* slots x routes */
 	struct shm_series *series;     /* slots x series */
+	struct shm_series *errors;     /* slots x errors */
 	struct shm_route *routes;
 	struct shm_module_metric *module; /* module_metrics + module_hists */
 	_Atomic uint64_t *module_cells;   /* slots x module_stride */
@@ -344,6 +358,11 @@ void shm_series_add(struct shm *s, uint32_t slot, uint32_t route, uint32_t metho
 /* Entry i (below geo.series) of a slot's table. false: unused, or nothing that was ever counted.
  * The route is in range and the code of three digits; a method may be any number below 256. */
 bool shm_series_read(const struct shm *s, uint32_t slot, uint32_t i, struct shm_series_view *ret);
+
+/* One error more, [L] as all series. Route 0 where none is known. */
+void shm_error_add(struct shm *s, uint32_t slot, uint32_t route, enum shm_error type);
+/* The same of entry i (below geo.errors) of a slot's errors: method 0, the type as the code. */
+bool shm_error_read(const struct shm *s, uint32_t slot, uint32_t i, struct shm_series_view *ret);
 
 /* Ring: producer. false = no room or longer than SHM_RECORD_MAX, counted as lost. */
 bool shm_ring_put(struct shm *s, uint32_t slot, enum shm_record_kind kind, const char *p,

@@ -40,7 +40,7 @@ struct fm_control {
 	_Atomic uint32_t boot_from;  /* workers before this one (by count) boot as if READY */
 	_Atomic uint32_t declare;    /* enum fm_declare */
 	_Atomic uint32_t declared;   /* workers that are done with it */
-	_Atomic int32_t results[4];  /* of the last: route, counter, histogram, one that cannot be */
+	_Atomic int32_t results[4];  /* of the last: route, counter, histogram, one in vain */
 	_Atomic uint32_t indexes[3];
 	_Atomic uint32_t deaf;       /* commands are not obeyed */
 	_Atomic int32_t frozen;      /* pid whose heart has stopped; -1 = everybody's */
