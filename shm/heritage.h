@@ -54,7 +54,8 @@ static inline void heritage_poke(const struct heritage *h, uint32_t slot)
 	heritage_poke_fd(h->slot_efd[slot]);
 }
 
-/* Messages of the master on control_fd beside answers (declare.h): one byte, and one descriptor by SCM_RIGHTS where said. */
+/* Messages of the master on control_fd, beside its answers (declare.h): one byte, and one
+ * descriptor by SCM_RIGHTS where said. */
 enum heritage_message {
 	HERITAGE_ERROR_LOG = 'E',   /* + descriptor: use this one from now on (USR1) */
 	HERITAGE_ACCESS_LOG = 'A'   /* + descriptor */

@@ -402,7 +402,7 @@ bool shm_route_name(const struct shm *s, uint32_t i, char ret[SHM_ROUTE_NAME_MAX
 int shm_module_intern(struct shm *s, enum shm_metric_kind kind, const char *name,
 		      const char *labels, const char *help, uint32_t generation,
 		      uint32_t *ret_index);
-/* Entry i; false: there is none, or its words make no sense. Texts are as intern would take them. */
+/* Entry i; false: there is none, or its words make no sense. Its texts keep to those rules. */
 bool shm_module_read(const struct shm *s, uint32_t i, struct shm_module_view *ret);
 static inline uint32_t shm_module_entries(const struct shm *s)
 {
