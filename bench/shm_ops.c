@@ -15,7 +15,7 @@ static struct shm seg;
 
 static void init(void)
 {
-	shm_geometry_for(&seg.geo, 16, 1000, 64);
+	shm_geometry_for(&seg.geo, 16, 1000, 64, 64, 8);
 	seg.size = shm_size_for(&seg.geo);
 	seg.base = mmap(NULL, seg.size, PROT_READ | PROT_WRITE,
 			MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);

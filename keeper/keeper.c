@@ -12,7 +12,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -23,6 +22,7 @@
 #include "keeper/drain.h"
 #include "keeper/sample.h"
 #include "serve/serve.h"
+#include "shm/declare.h"
 #include "status/status.h"
 
 #define BEAT_NS       (600 * NS_PER_MS)
@@ -119,35 +119,16 @@ static void tell_losses(struct keeper *k, bool at_the_end)
 
 /* ---- descriptors of log files that were opened anew ---- */
 
-static int received_fd(struct msghdr *msg)
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
-	int fd = -1;
-
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-	    c->cmsg_len == CMSG_LEN(sizeof(fd)))
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
-}
-
 /* One message. false: there is none, or the other end is closed. */
 static bool receive(struct keeper *k)
 {
-	union { char buf[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } room;
-	char what = 0;
-	struct iovec iov = {&what, 1};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = room.buf, .msg_controllen = sizeof(room.buf),
-	};
-	ssize_t n = recvmsg(k->control.fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	int fd;
+	char what;
+	int fd, r = declare_other(k->h, &what, &fd);
 
-	if (n == 0)
+	if (r == -EPIPE)
 		loop_watch(k->loop, &k->control, 0); /* the master is gone; so says the lifeline */
-	if (n <= 0)
-		return n < 0 && errno == EINTR;
-	fd = received_fd(&msg);
+	if (r <= 0)
+		return false;
 	if (fd < 0)
 		return true;
 	/* What was logged so far belongs into the old file. */

@@ -88,7 +88,7 @@ static void pass(const struct child *keeper, char what, int fd)
 	h->cmsg_type = SCM_RIGHTS;
 	h->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(h), &fd, sizeof(int));
-	if (sendmsg(keeper->control_fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
+	if (sendmsg(keeper->control.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
 		log_warn("the keeper (pid:%d) could not be given a log file", (int)keeper->pid);
 }
 

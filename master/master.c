@@ -81,7 +81,8 @@ static int open_segment(struct master *m, const struct conf *c)
 		master_default_shm_name(c, name, sizeof(name));
 	m->workers_cap = (uint32_t)c->s.workers_max;
 	shm_geometry_for(&geo, m->workers_cap, (uint32_t)c->s.worker_connections,
-			 (uint32_t)c->s.metric_routes);
+			 (uint32_t)c->s.metric_routes, (uint32_t)c->s.module_metrics,
+			 (uint32_t)c->s.module_histograms);
 	rc = shm_create(&m->shm, name, &geo, &stale, &need);
 	if (rc == -EBUSY) {
 		log_errx("SHM_NAME: %s belongs to another running instance", name);
@@ -108,7 +109,7 @@ static int make_table(struct master *m)
 	if (!m->child || !m->slot_efd)
 		return -1;
 	for (uint32_t i = 0; i < m->nslots; i++) {
-		m->child[i] = (struct child){.m = m, .slot = i, .exit.fd = -1, .control_fd = -1};
+		m->child[i] = (struct child){.m = m, .slot = i, .exit.fd = -1, .control.fd = -1};
 		m->slot_efd[i] = -1;
 	}
 	for (uint32_t i = 0; i < m->nslots; i++) {

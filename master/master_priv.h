@@ -66,7 +66,8 @@ struct child {
 	uint32_t slot, generation;
 	pid_t pid;
 	struct watch exit;         /* its pidfd: readable when it has ended; fd -1 = none */
-	int control_fd;            /* the master's end of the pair */
+	struct watch control;      /* the master's end of the pair; watched for workers */
+	uint32_t asks;             /* that came over it */
 	enum shm_command command;  /* the strongest that it was given */
 	enum shm_reason reason;    /* why it leaves or is doomed (from LEAVING on) */
 	bool kill_sent;
@@ -183,6 +184,9 @@ void master_title_set(const char *comm, const char *title);
 /* ---- spawn.c ---- */
 /* Forks one child. 0, or -1 after logging. Does not return in the child. */
 int master_spawn(struct master *m, enum shm_kind kind, const struct generation *g);
+
+/* ---- declare.c: names that workers ask for ---- */
+void master_declare_watch(struct master *m, struct child *c);
 
 /* ---- children.c: the table ---- */
 const char *master_reason_word(enum shm_reason r);

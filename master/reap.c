@@ -152,9 +152,10 @@ static void bury(struct master *m, struct child *c)
 		(void)loop_watch(m->loop, &c->exit, 0);
 		close(c->exit.fd);
 	}
-	close(c->control_fd);
+	(void)loop_watch(m->loop, &c->control, 0);
+	close(c->control.fd);
 	shm_slot_recover(&m->shm, slot);
-	*c = (struct child){.m = m, .slot = slot, .exit.fd = -1, .control_fd = -1};
+	*c = (struct child){.m = m, .slot = slot, .exit.fd = -1, .control.fd = -1};
 	/* What it held, its share of the listeners too, is free for the others. */
 	master_wake_all(m);
 }

@@ -39,7 +39,7 @@ static void give_up_masters(struct master *m, enum shm_kind kind)
 	shut(&m->start_dir);
 	for (uint32_t i = 0; i < m->nslots; i++) {
 		shut(&m->child[i].exit.fd);
-		shut(&m->child[i].control_fd);
+		shut(&m->child[i].control.fd);
 	}
 	if (kind == SHM_KEEPER) {
 		for (uint32_t i = 0; i < m->nlisteners; i++)
@@ -117,7 +117,7 @@ static void enter(struct master *m, uint32_t slot, enum shm_kind kind, uint32_t 
 		.slot = slot,
 		.generation = generation,
 		.pid = pid,
-		.control_fd = control_fd,
+		.control.fd = control_fd,
 		.born_ns = now,
 		.beat_seen_ns = now,
 	};
@@ -127,6 +127,8 @@ static void enter(struct master *m, uint32_t slot, enum shm_kind kind, uint32_t 
 	c->exit.cb = on_exit_ready;
 	if (c->exit.fd >= 0 && loop_watch(m->loop, &c->exit, LOOP_IN) != 0)
 		log_warn("epoll_ctl");
+	if (kind == SHM_WORKER)
+		master_declare_watch(m, c);
 	master_tick_soon(m);
 }
 

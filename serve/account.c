@@ -131,11 +131,16 @@ void account_answer(struct request *r, uint64_t more)
 		log_access(r, more);
 }
 
+void account_error(struct serve *s, const struct request *r, enum shm_error type)
+{
+	shm_error_add(s->h->shm, s->h->slot, r ? r->route : 0, type);
+}
+
 void account_gone(struct request *r)
 {
 	struct serve *s = r->serve;
 
-	shm_add(&s->slot->c.client_gone, 1);
+	account_error(s, r, SHM_ERR_CLIENT_GONE);
 	if (!s->access || r->accounted)
 		return;
 	r->accounted = true;

@@ -489,20 +489,20 @@ static void on_event(struct loop *l, struct watch *w, unsigned events)
 static void request_is_late(struct conn *c, uint64_t now)
 {
 	struct request *r = c->req;
-	struct shm_counters *k = &c->serve->slot->c;
+	struct serve *s = c->serve;
 
 	if (!r->head_done && now >= r->deadline_ns) {
 		bool client = request_wants_input(r); /* it is the client that is waited for */
 
-		shm_add(&k->timeouts_request, 1);
+		account_error(s, r, SHM_ERR_REQUEST_TIMEOUT);
 		request_fail(r, client ? 408 : 504, client ?
 			     "The request did not arrive whole in its time." :
 			     "The handler did not answer in its time.");
 	} else if (c->list == CL_BODY && (r->produced || now >= request_body_due(r))) {
-		shm_add(&k->timeouts_body, 1);
+		account_error(s, r, SHM_ERR_BODY_RATE);
 		request_fail(r, 408, "The body came slower than MIN_BODY_RATE.");
 	} else {
-		shm_add(&k->timeouts_write, 1);
+		account_error(s, r, SHM_ERR_WRITE_TIMEOUT);
 		c->dead = true;
 	}
 }
@@ -535,7 +535,7 @@ static void on_timer(struct loop *l, struct timer *t)
 		break;
 	case CL_HEAD:
 		if (c->in || !c->serve->draining)
-			shm_add(&k->timeouts_header, 1);
+			account_error(c->serve, NULL, SHM_ERR_HEADER_TIMEOUT);
 		if (has_begun_head(c->in))
 			request_refuse(c, HTTP_E_HEAD_TIMEOUT);
 		else
@@ -546,7 +546,7 @@ static void on_timer(struct loop *l, struct timer *t)
 		break;
 	case CL_WRITE:
 		if (!c->req || now >= after(c->progress_ns, c->serve->write_ns)) {
-			shm_add(&k->timeouts_write, 1);
+			account_error(c->serve, c->req, SHM_ERR_WRITE_TIMEOUT);
 			c->dead = true;
 			break;
 		}
@@ -683,10 +683,10 @@ bool serve_make_room(struct serve *s)
 		shm_add(&k->shed_head, 1);
 		conn_die(c);
 	} else if ((c = find_slow(s, CL_BODY))) {
-		shm_add(&k->timeouts_body, 1);
+		account_error(s, c->req, SHM_ERR_BODY_RATE);
 		conn_die(c);
 	} else if ((c = find_slow(s, CL_WRITE))) {
-		shm_add(&k->timeouts_write, 1);
+		account_error(s, c->req, SHM_ERR_WRITE_TIMEOUT);
 		conn_die(c);
 	}
 	return s->nconns < s->max;

@@ -100,7 +100,7 @@ void request_deadline(struct request *r, uint64_t due_ns)
 
 static void body_failed(struct request *r, enum http_err e)
 {
-	shm_add(&r->serve->slot->c.bad_requests, 1);
+	account_error(r->serve, r, SHM_ERR_BAD_REQUEST);
 	request_fail(r, http_err_status(e), http_err_text(e));
 }
 
@@ -180,7 +180,7 @@ static void refuse(struct request *r, enum http_err e)
 {
 	struct http_field *fields = r->head.fields;
 
-	shm_add(&r->serve->slot->c.bad_requests, 1);
+	account_error(r->serve, r, SHM_ERR_BAD_REQUEST);
 	r->head = (struct http_request){.minor = 1, .fields = fields, .content_length = -1};
 	r->broken_head = true;
 	r->body_done = true;

@@ -211,6 +211,8 @@ void account_current(struct serve *s, const struct request *r); /* what the loop
 void account_answer(struct request *r, uint64_t more);
 void account_flush(struct serve *s);
 void account_end(struct request *r);
+/* Counts it under the request's route; r may be NULL. */
+void account_error(struct serve *s, const struct request *r, enum shm_error type);
 void account_gone(struct request *r); /* its client has left: no answer to count, but to log */
 
 #endif

@@ -35,7 +35,7 @@ struct heritage {
 	int lifeline_fd;             /* read end of a pipe that the master holds: EOF = it died */
 	const int *slot_efd;         /* an eventfd per slot: makes its owner look at its words */
 	int master_efd;              /* makes the master look at the slots (ready, why, phase) */
-	int control_fd;              /* child's end of a SOCK_SEQPACKET pair: log files */
+	int control_fd;              /* child's end of a SOCK_SEQPACKET pair: declare.h */
 	struct log_file *error_log;  /* used by master and keeper; workers log into their ring */
 	struct log_file *access_log; /* keeper; fd -1 = off */
 };
@@ -54,7 +54,8 @@ static inline void heritage_poke(const struct heritage *h, uint32_t slot)
 	heritage_poke_fd(h->slot_efd[slot]);
 }
 
-/* Messages on control_fd: one byte, and one descriptor by SCM_RIGHTS where said. */
+/* Messages of the master on control_fd, beside its answers (declare.h): one byte, and one
+ * descriptor by SCM_RIGHTS where said. */
 enum heritage_message {
 	HERITAGE_ERROR_LOG = 'E',   /* + descriptor: use this one from now on (USR1) */
 	HERITAGE_ACCESS_LOG = 'A'   /* + descriptor */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Latency histograms. Times below 8 us have a bucket each; above, every power of two is cut into 8,
- * so a bucket is at most an eighth of its times wide. Written by the loop of one worker.
+ * so a bucket is at most an eighth of its times wide. Written by the loop of one worker; those of
+ * modules by any of its threads.
  */
 #include "shm/shm.h"
 
@@ -36,6 +37,12 @@ void shm_hist_add(struct shm_hist *h, uint64_t us, uint64_t times)
 {
 	shm_add(&h->bucket[shm_hist_index(us)], times);
 	shm_add(&h->sum_us, us * times);
+}
+
+void shm_hist_add_shared(struct shm_hist *h, uint64_t us, uint64_t times)
+{
+	atomic_fetch_add_explicit(&h->bucket[shm_hist_index(us)], times, memory_order_relaxed);
+	atomic_fetch_add_explicit(&h->sum_us, us * times, memory_order_relaxed);
 }
 
 void shm_hist_merge(struct shm_hist_sum *into, const struct shm_hist *h)

@@ -13,6 +13,7 @@
 
 #define ROWS_MAX 1024u       /* per slot; requests above that have no row */
 #define SERIES 1024u
+#define ERRORS 256u
 #define RING_BYTES (128u * 1024)
 #define EXITS 64u
 #define EVENTS 256u
@@ -31,11 +32,14 @@ static const struct section_kind {
 	[SHM_SEC_HISTS] = {"histograms", 1},   [SHM_SEC_SERIES] = {"series", 1},
 	[SHM_SEC_ROUTES] = {"routes", 1},      [SHM_SEC_RINGS] = {"rings", 1},
 	[SHM_SEC_RING_DATA] = {"ring_data", 1}, [SHM_SEC_EXITS] = {"exits", 1},
-	[SHM_SEC_EVENTS] = {"events", 1},
+	[SHM_SEC_EVENTS] = {"events", 1},      [SHM_SEC_MODULE] = {"module_metrics", 1},
+	[SHM_SEC_MODULE_CELLS] = {"module_values", 1},
+	[SHM_SEC_MODULE_HISTS] = {"module_histograms", 1},
+	[SHM_SEC_ERRORS] = {"errors", 1},
 };
 
 void shm_geometry_for(struct shm_geometry *g, uint32_t workers_max, uint32_t connections,
-		      uint32_t metric_routes)
+		      uint32_t metric_routes, uint32_t module_metrics, uint32_t module_histograms)
 {
 	*g = (struct shm_geometry){
 		/* Two generations of workers, the keeper, and two to spare. */
@@ -43,6 +47,9 @@ void shm_geometry_for(struct shm_geometry *g, uint32_t workers_max, uint32_t con
 		.rows = connections < ROWS_MAX ? connections : ROWS_MAX,
 		.routes = metric_routes + 1,
 		.series = SERIES,
+		.errors = ERRORS,
+		.module_metrics = module_metrics,
+		.module_hists = module_histograms,
 		.ring_bytes = RING_BYTES,
 		.exits = EXITS,
 		.events = EVENTS,
@@ -61,6 +68,8 @@ static bool geometry_ok(const struct shm_geometry *g)
 	return in_range(g->slots, 1, SLOTS_LIMIT) && in_range(g->rows, 1, COUNT_LIMIT) &&
 	       in_range(g->routes, 1, ROUTES_LIMIT) &&
 	       in_range(g->series, SHM_SERIES_SPARE + 1, COUNT_LIMIT) &&
+	       in_range(g->errors, SHM_ERRORS_SPARE + 1, COUNT_LIMIT) &&
+	       g->module_metrics <= COUNT_LIMIT && g->module_hists <= COUNT_LIMIT &&
 	       in_range(g->ring_bytes, SHM_LINE, RING_LIMIT) &&
 	       (g->ring_bytes & (g->ring_bytes - 1)) == 0 && in_range(g->exits, 1, COUNT_LIMIT) &&
 	       in_range(g->events, 1, COUNT_LIMIT);
@@ -84,11 +93,16 @@ size_t shm_layout(const struct shm_geometry *g, struct shm_section sec[SHM_SEC_C
 		[SHM_SEC_ROWS] = {sizeof(struct shm_row), n * g->rows},
 		[SHM_SEC_HISTS] = {sizeof(struct shm_hist), n * g->routes},
 		[SHM_SEC_SERIES] = {sizeof(struct shm_series), n * g->series},
+		[SHM_SEC_ERRORS] = {sizeof(struct shm_series), n * g->errors},
 		[SHM_SEC_ROUTES] = {sizeof(struct shm_route), g->routes},
 		[SHM_SEC_RINGS] = {sizeof(struct shm_ring), n},
 		[SHM_SEC_RING_DATA] = {g->ring_bytes, n},
 		[SHM_SEC_EXITS] = {SHM_EXIT_WORDS * 8, g->exits},
 		[SHM_SEC_EVENTS] = {SHM_EVENT_WORDS * 8, g->events},
+		[SHM_SEC_MODULE] = {sizeof(struct shm_module_metric),
+				    (uint64_t)g->module_metrics + g->module_hists},
+		[SHM_SEC_MODULE_CELLS] = {8, n * shm_module_stride(g)},
+		[SHM_SEC_MODULE_HISTS] = {sizeof(struct shm_hist), n * g->module_hists},
 	};
 	uint64_t at = 0;
 
@@ -127,11 +141,15 @@ void shm_place(struct shm *s)
 	s->rows = at[SHM_SEC_ROWS];
 	s->hists = at[SHM_SEC_HISTS];
 	s->series = at[SHM_SEC_SERIES];
+	s->errors = at[SHM_SEC_ERRORS];
 	s->routes = at[SHM_SEC_ROUTES];
 	s->rings = at[SHM_SEC_RINGS];
 	s->ring_data = at[SHM_SEC_RING_DATA];
 	s->exits = at[SHM_SEC_EXITS];
 	s->events = at[SHM_SEC_EVENTS];
+	s->module = at[SHM_SEC_MODULE];
+	s->module_cells = at[SHM_SEC_MODULE_CELLS];
+	s->module_hists = at[SHM_SEC_MODULE_HISTS];
 }
 
 void shm_format(struct shm *s)
@@ -183,16 +201,16 @@ static uint64_t used_rows(const struct shm *s)
 	return used;
 }
 
-static uint64_t used_series(const struct shm *s)
+static uint64_t used_series(const struct shm *s, const struct shm_series *all, uint32_t n)
 {
 	uint64_t used = 0;
 
 	for (uint32_t slot = 0; slot < s->geo.slots; slot++) {
-		const struct shm_series *series = s->series + (size_t)slot * s->geo.series;
+		const struct shm_series *series = all + (size_t)slot * n;
 
 		if (shm_get(&s->slots[slot].incarnation) == 0)
 			continue;
-		for (uint32_t i = 0; i < s->geo.series; i++)
+		for (uint32_t i = 0; i < n; i++)
 			used += shm_get(&series[i].key) != 0;
 	}
 	return used;
@@ -207,6 +225,16 @@ static uint64_t used_ring_bytes(const struct shm *s)
 
 		used += n <= s->geo.ring_bytes ? n : s->geo.ring_bytes;
 	}
+	return used;
+}
+
+/* Entries that have been given out of `n` from `first` on. */
+static uint64_t used_module(const struct shm *s, uint32_t first, uint32_t n)
+{
+	uint64_t used = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		used += shm_get(&s->module[first + i].first_generation) != 0;
 	return used;
 }
 
@@ -229,10 +257,17 @@ size_t shm_usage(const struct shm *s, struct shm_usage *lines, size_t max)
 	used[SHM_SEC_ROWS] = used_rows(s);
 	/* A histogram is in use when a route of that number exists: for every slot. */
 	used[SHM_SEC_HISTS] = used[SHM_SEC_ROUTES] * s->geo.slots;
-	used[SHM_SEC_SERIES] = used_series(s);
+	used[SHM_SEC_SERIES] = used_series(s, s->series, s->geo.series);
+	used[SHM_SEC_ERRORS] = used_series(s, s->errors, s->geo.errors);
 	used[SHM_SEC_RINGS] = used[SHM_SEC_SLOTS];
 	used[SHM_SEC_EXITS] = min_u64(shm_get(&s->inst->exit_count), s->geo.exits);
 	used[SHM_SEC_EVENTS] = min_u64(shm_get(&s->inst->event_count), s->geo.events);
+	/* As with routes: a name makes the cells of all slots. */
+	used[SHM_SEC_MODULE_CELLS] = used_module(s, 0, s->geo.module_metrics);
+	used[SHM_SEC_MODULE_HISTS] = used_module(s, s->geo.module_metrics, s->geo.module_hists);
+	used[SHM_SEC_MODULE] = used[SHM_SEC_MODULE_CELLS] + used[SHM_SEC_MODULE_HISTS];
+	used[SHM_SEC_MODULE_CELLS] *= s->geo.slots;
+	used[SHM_SEC_MODULE_HISTS] *= s->geo.slots;
 	for (; n < SHM_SEC_COUNT && n < max; n++)
 		lines[n] = (struct shm_usage){kinds[n].name, sec[n].size,
 					      used[n] * sec[n].elem_size};

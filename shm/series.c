@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Request series: a hash table per slot with open addressing. One writer, no removal, so an entry
- * stays where it was put and a look-up may stop at the first unused one. A key is published before
- * its count. Keys are looked for in a short window only: the time of an add is bounded whatever the
- * table has in it, and what finds no place there is counted under route 0, then in the spare part.
+ * Series, of requests and of errors: a hash table per slot with open addressing. One writer, no
+ * removal, so an entry stays where it was put and a look-up may stop at the first unused one. A key
+ * is published before its count. Keys are looked for in a short window only: the time of an add is
+ * bounded whatever the table has in it, and what finds no place there is counted under route 0 and
+ * in the end in the spare part.
  */
 #include "shm/shm.h"
 
@@ -51,16 +52,42 @@ static struct shm_series *entry_of(struct shm_series *table, uint32_t n, uint64_
 	return NULL;
 }
 
-/* The spare entry of a class of codes: each class has its own, so it is always there. */
-static struct shm_series *spare_of(struct shm_series *spare, uint32_t code)
+/* Spare entry i: it belongs to one code alone, so it is always there. */
+static struct shm_series *spare_of(struct shm_series *spare, uint32_t i, uint32_t code)
+{
+	shm_set(&spare[i].key, shm_series_key(0, 0, code));
+	return &spare[i];
+}
+
+static struct shm_series *spare_of_class(struct shm_series *spare, uint32_t code)
 {
 	uint32_t class = code / 100 < 10 ? code / 100 : 0;
-	struct shm_series *e = &spare[class];
 
-	shm_set(&e->key, shm_series_key(0, 0, class * 100));
-	return e;
+	return spare_of(spare, class, class * 100);
 }
 _Static_assert(SHM_SERIES_SPARE >= 10, "one for each class of three-digit codes");
+_Static_assert(SHM_ERRORS_SPARE >= SHM_ERR_COUNT, "one for each type");
+
+static void bump(struct shm_series *e, uint64_t times)
+{
+	/* Release: who sees this count sees the key that it belongs to. */
+	atomic_store_explicit(&e->count, shm_get(&e->count) + times, memory_order_release);
+}
+
+/* false: unused, nothing that was ever counted, or no route of this segment. */
+static bool read_entry(const struct shm *s, const struct shm_series *e, struct shm_series_view *ret)
+{
+	uint64_t count = atomic_load_explicit(&e->count, memory_order_acquire);
+	uint64_t key = shm_get(&e->key);
+
+	if (count == 0 || key == 0)
+		return false;
+	shm_series_split(key, &ret->route, &ret->method, &ret->code);
+	ret->count = count;
+	/* Anything else was never counted: the segment was written on. */
+	return shm_series_key(ret->route, ret->method, ret->code) == key &&
+	       ret->route < s->geo.routes;
+}
 
 void shm_series_add(struct shm *s, uint32_t slot, uint32_t route, uint32_t method, uint32_t code,
 		    uint64_t times)
@@ -73,26 +100,34 @@ void shm_series_add(struct shm *s, uint32_t slot, uint32_t route, uint32_t metho
 		shm_add(&s->slots[slot].c.series_missing, times);
 		e = entry_of(table, n, shm_series_key(0, method, code));
 		if (!e)
-			e = spare_of(table + n, code);
+			e = spare_of_class(table + n, code);
 	}
-	/* Release: who sees this count sees the key that it belongs to. */
-	atomic_store_explicit(&e->count, shm_get(&e->count) + times, memory_order_release);
+	bump(e, times);
 }
 
 bool shm_series_read(const struct shm *s, uint32_t slot, uint32_t i, struct shm_series_view *ret)
 {
-	const struct shm_series *e;
-	uint64_t count, key;
-
 	CHECK(slot < s->geo.slots && i < s->geo.series);
-	e = &s->series[(size_t)slot * s->geo.series + i];
-	count = atomic_load_explicit(&e->count, memory_order_acquire);
-	key = shm_get(&e->key);
-	if (count == 0 || key == 0)
-		return false;
-	shm_series_split(key, &ret->route, &ret->method, &ret->code);
-	ret->count = count;
-	/* Anything else was never counted: the segment was written on. */
-	return shm_series_key(ret->route, ret->method, ret->code) == key &&
-	       ret->route < s->geo.routes && ret->code >= 100 && ret->code <= 999;
+	return read_entry(s, &s->series[(size_t)slot * s->geo.series + i], ret) &&
+	       ret->code >= 100 && ret->code <= 999;
+}
+
+void shm_error_add(struct shm *s, uint32_t slot, uint32_t route, enum shm_error type)
+{
+	struct shm_series *table = &s->errors[(size_t)slot * s->geo.errors];
+	uint32_t n = s->geo.errors - SHM_ERRORS_SPARE;
+	struct shm_series *e = entry_of(table, n, shm_series_key(route, 0, type));
+
+	if (!e) {
+		shm_add(&s->slots[slot].c.series_missing, 1);
+		e = spare_of(table + n, type, type);
+	}
+	bump(e, 1);
+}
+
+bool shm_error_read(const struct shm *s, uint32_t slot, uint32_t i, struct shm_series_view *ret)
+{
+	CHECK(slot < s->geo.slots && i < s->geo.errors);
+	return read_entry(s, &s->errors[(size_t)slot * s->geo.errors + i], ret) &&
+	       ret->method == 0 && ret->code < SHM_ERR_COUNT;
 }

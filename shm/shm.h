@@ -27,6 +27,9 @@ struct shm_geometry {
 	uint32_t rows;           /* request rows per slot */
 	uint32_t routes;         /* METRIC_ROUTES + 1; route 0 is "other" */
 	uint32_t series;         /* request series per slot, at least SHM_SERIES_SPARE + 1 */
+	uint32_t errors;         /* error series per slot, at least SHM_ERRORS_SPARE + 1 */
+	uint32_t module_metrics; /* MODULE_METRICS: counters and gauges of modules; may be 0 */
+	uint32_t module_hists;   /* MODULE_HISTOGRAMS; may be 0 */
 	uint32_t ring_bytes;     /* log ring per slot, a power of two */
 	uint32_t exits;          /* exit records (64) */
 	uint32_t events;         /* event records (256) */
@@ -34,7 +37,8 @@ struct shm_geometry {
 
 /* For so many workers at most and connections each. */
 void shm_geometry_for(struct shm_geometry *g, uint32_t workers_max, uint32_t connections,
-		      uint32_t metric_routes);
+		      uint32_t metric_routes, uint32_t module_metrics,
+		      uint32_t module_histograms);
 
 /* ---- the slot ---- */
 
@@ -135,6 +139,8 @@ uint32_t shm_hist_index(uint64_t us);         /* below SHM_HIST_BUCKETS for any 
 /* Inclusive upper bound of a bucket; the last one also has everything above its own. */
 uint64_t shm_hist_upper_us(uint32_t index);
 void shm_hist_add(struct shm_hist *h, uint64_t us, uint64_t times);
+/* The same for a histogram that several threads of its owner write. */
+void shm_hist_add_shared(struct shm_hist *h, uint64_t us, uint64_t times);
 struct shm_hist_sum { uint64_t count, sum_us, bucket[SHM_HIST_BUCKETS]; };
 void shm_hist_merge(struct shm_hist_sum *into, const struct shm_hist *h); /* zero `into` first */
 /* The bucket bound that at least the share q (0 to 1) of all times is not above; 0 when empty. */
@@ -154,12 +160,52 @@ uint64_t shm_series_key(uint32_t route, uint32_t method, uint32_t code);
 void shm_series_split(uint64_t key, uint32_t *route, uint32_t *method, uint32_t *code);
 struct shm_series_view { uint32_t route, method, code; uint64_t count; };
 
+/*
+ * Errors are series, too: {route, type} -> count. A view of one has the method 0, and its type as
+ * the code. What finds no room is counted in a spare entry of its type as route 0.
+ */
+#define SHM_ERRORS_SPARE 16
+enum shm_error {
+#define SHM_ERROR(sym, word, counter, text) SHM_ERR_##sym,
+#include "shm/errors.def"
+#undef SHM_ERROR
+	SHM_ERR_COUNT
+};
+
 /* ---- routes: labels of metrics ---- */
 
 #define SHM_ROUTE_NAME_MAX 120 /* with its NUL; a longer name is cut */
 struct shm_route {           /* [M] an entry is published by `first_generation` */
 	_Atomic uint32_t first_generation, last_generation;
 	char name[SHM_ROUTE_NAME_MAX]; /* never changed once published */
+};
+
+/*
+ * ---- metrics of modules: a directory, and a cell per slot and metric ----
+ *
+ * Entries 0 .. module_metrics - 1 are counters and gauges, the rest are histograms; each half has
+ * its own indexes, which are those of the cells. An entry keeps its texts for the life of the
+ * segment: the same name and labels are the same cell in every worker and after a reload.
+ *
+ * A cell is written by any thread of the slot's owner, with one atomic read-modify-write; a gauge
+ * is an int64_t. Counters and histograms pass to the next owner, gauges are reset by recovery.
+ */
+enum shm_metric_kind { SHM_MK_COUNTER = 1, SHM_MK_GAUGE, SHM_MK_HISTOGRAM };
+#define SHM_MODULE_NAME_MAX 84   /* sizes with the NUL: a name has at most 80 bytes, */
+#define SHM_MODULE_LABELS_MAX 204 /* labels 200, */
+#define SHM_MODULE_HELP_MAX 164  /* and a help 160 */
+struct shm_module_metric {   /* [M] an entry is published by `first_generation` */
+	_Atomic uint32_t first_generation, last_generation;
+	_Atomic uint32_t kind;   /* enum shm_metric_kind */
+	char name[SHM_MODULE_NAME_MAX]; /* texts: never changed once published */
+	char labels[SHM_MODULE_LABELS_MAX];
+	char help[SHM_MODULE_HELP_MAX];
+};
+struct shm_module_view {
+	enum shm_metric_kind kind;
+	uint32_t index;          /* of the cell among those of its kind */
+	uint32_t first_generation, last_generation;
+	char name[SHM_MODULE_NAME_MAX], labels[SHM_MODULE_LABELS_MAX], help[SHM_MODULE_HELP_MAX];
 };
 
 /* ---- ring of log lines: single producer (the slot's owner), single consumer (the keeper) ---- */
@@ -229,7 +275,11 @@ struct shm {
 	struct shm_row *rows;          /* slots x rows */
 	struct shm_hist *hists;        /* slots x routes */
 	struct shm_series *series;     /* slots x series */
+	struct shm_series *errors;     /* slots x errors */
 	struct shm_route *routes;
+	struct shm_module_metric *module; /* module_metrics + module_hists */
+	_Atomic uint64_t *module_cells;   /* slots x module_stride */
+	struct shm_hist *module_hists;    /* slots x module_hists */
 	struct shm_ring *rings;        /* slots */
 	char *ring_data;               /* slots x ring_bytes */
 	_Atomic uint64_t *exits;       /* cells, see history.c */
@@ -263,7 +313,7 @@ size_t shm_bill(const struct shm_geometry *g, struct shm_bill_line *lines, size_
 /* What is in use of each section now, by elements; the same sections in the same order. */
 struct shm_usage { const char *section; uint64_t bytes, used_bytes; };
 size_t shm_usage(const struct shm *s, struct shm_usage *lines, size_t max);
-#define SHM_SECTIONS_MAX 16 /* bill and usage have no more lines than this */
+#define SHM_SECTIONS_MAX 32 /* bill and usage have no more lines than this */
 
 static inline struct shm_slot *shm_slot(const struct shm *s, uint32_t i) { return &s->slots[i]; }
 static inline struct shm_row *shm_row(const struct shm *s, uint32_t slot, uint32_t row)
@@ -309,6 +359,11 @@ void shm_series_add(struct shm *s, uint32_t slot, uint32_t route, uint32_t metho
  * The route is in range and the code of three digits; a method may be any number below 256. */
 bool shm_series_read(const struct shm *s, uint32_t slot, uint32_t i, struct shm_series_view *ret);
 
+/* One error more, [L] as all series. Route 0 where none is known. */
+void shm_error_add(struct shm *s, uint32_t slot, uint32_t route, enum shm_error type);
+/* The same of entry i (below geo.errors) of a slot's errors: method 0, the type as the code. */
+bool shm_error_read(const struct shm *s, uint32_t slot, uint32_t i, struct shm_series_view *ret);
+
 /* Ring: producer. false = no room or longer than SHM_RECORD_MAX, counted as lost. */
 bool shm_ring_put(struct shm *s, uint32_t slot, enum shm_record_kind kind, const char *p,
 		  size_t len);
@@ -335,6 +390,41 @@ uint32_t shm_route_intern(struct shm *s, const char *name, uint32_t generation);
 uint32_t shm_route_find(const struct shm *s, const char *name);
 /* The name of route i; false if there is none. NUL-terminated whatever is in the segment. */
 bool shm_route_name(const struct shm *s, uint32_t i, char ret[SHM_ROUTE_NAME_MAX]);
+
+/* Master: directory of the modules' metrics. 0 and the index of the cell, made if need be, or
+ *   -EINVAL  a name that is no Prometheus name, has more than 80 bytes or begins with "capricorn_";
+ *            labels that are not `name="value"` with commas between them (escapes \\ \" \n; UTF-8;
+ *            no name twice, none that is reserved), or have more than 200 bytes; no such kind
+ *   -EEXIST  the name belongs to a metric of another kind, or would be mixed up with a series that
+ *            a histogram has (_bucket, _sum, _count)
+ *   -ENOSPC  as many as there may be are there
+ * labels and help may be NULL; help is cut and cleaned. Generations count from 1. */
+int shm_module_intern(struct shm *s, enum shm_metric_kind kind, const char *name,
+		      const char *labels, const char *help, uint32_t generation,
+		      uint32_t *ret_index);
+/* Entry i; false: there is none, or its words make no sense. Its texts keep to those rules. */
+bool shm_module_read(const struct shm *s, uint32_t i, struct shm_module_view *ret);
+static inline uint32_t shm_module_entries(const struct shm *s)
+{
+	return s->geo.module_metrics + s->geo.module_hists;
+}
+
+/* Cells of a slot lie on lines of their own. */
+static inline uint32_t shm_module_stride(const struct shm_geometry *g)
+{
+	return (g->module_metrics + 7) & ~7u;
+}
+
+/* Cell of a counter or gauge; `index` below geo.module_metrics. */
+static inline _Atomic uint64_t *shm_module_cell(const struct shm *s, uint32_t slot, uint32_t index)
+{
+	return &s->module_cells[(size_t)slot * shm_module_stride(&s->geo) + index];
+}
+
+static inline struct shm_hist *shm_module_hist(const struct shm *s, uint32_t slot, uint32_t index)
+{
+	return &s->module_hists[(size_t)slot * s->geo.module_hists + index];
+}
 
 /* Master: histories. */
 void shm_exit_add(struct shm *s, const struct shm_exit *e);

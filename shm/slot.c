@@ -13,8 +13,10 @@
 #include "base/check.h"
 
 /* The owner's gauges: true only as long as it lives. */
-static void clear_gauges(struct shm_slot *slot)
+static void clear_gauges(struct shm *s, uint32_t i)
 {
+	struct shm_slot *slot = shm_slot(s, i);
+
 	shm_set(&slot->connections, 0);
 	shm_set(&slot->in_flight, 0);
 	shm_set(&slot->current_row, 0);
@@ -23,12 +25,17 @@ static void clear_gauges(struct shm_slot *slot)
 	shm_set(&slot->rss_bytes, 0);
 	shm_set(&slot->cpu_ns, 0);
 	shm_set(&slot->busy_ppm, 0);
+	for (uint32_t k = 0; k < s->geo.module_metrics; k++)
+		if (shm_get(&s->module[k].kind) == SHM_MK_GAUGE)
+			shm_set(shm_module_cell(s, i, k), 0);
 }
 
 /* Everything that one owner says or is told; not what the slot inherits. */
-static void clear_incarnation(struct shm_slot *slot)
+static void clear_incarnation(struct shm *s, uint32_t i)
 {
-	clear_gauges(slot);
+	struct shm_slot *slot = shm_slot(s, i);
+
+	clear_gauges(s, i);
 	shm_set(&slot->pid, 0);
 	shm_set(&slot->command, SHM_CMD_NONE);
 	shm_set(&slot->stuck, 0);
@@ -61,7 +68,7 @@ int shm_slot_claim(struct shm *s, enum shm_kind kind, uint32_t generation, uint6
 		return -1;
 	s->claimed[i] = true;
 	slot = shm_slot(s, (uint32_t)i);
-	clear_incarnation(slot);
+	clear_incarnation(s, (uint32_t)i);
 	shm_set(&slot->generation, generation);
 	shm_set(&slot->born_ns, now_ns);
 	shm_set(&slot->incarnation, shm_get(&slot->incarnation) + 1);
@@ -77,7 +84,7 @@ void shm_slot_recover(struct shm *s, uint32_t i)
 	slot = shm_slot(s, i);
 	for (uint32_t r = 0; r < s->geo.rows; r++)
 		shm_row_end(shm_row(s, i, r));
-	clear_gauges(slot);
+	clear_gauges(s, i);
 	shm_set(&slot->stuck, 0);
 	shm_set(&slot->pid, 0);
 	atomic_store_explicit(&slot->kind, SHM_FREE, memory_order_release);

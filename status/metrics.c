@@ -136,13 +136,50 @@ static void http_requests(struct text *t)
 	free(list);
 }
 
+static const char *const error_words[] = {
+#define SHM_ERROR(sym, word, counter, text) word,
+#include "shm/errors.def"
+#undef SHM_ERROR
+};
+
+/* Every type is there from the start, of route other; of other routes, once it has happened. */
+static void errors(struct text *t)
+{
+	size_t n = 0;
+	struct status_series *list = status_errors(t->v, &n);
+	char route[LABEL_MAX], labels[LABEL_MAX + 64];
+	bool other[SHM_ERR_COUNT] = {false};
+
+	if (!list) {
+		t->failed = true;
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!route_label(t, list[i].of.route, route))
+			continue;
+		if (list[i].of.route == 0)
+			other[list[i].of.code] = true;
+		snprintf(labels, sizeof(labels), "%s,type=\"%s\"", route,
+			 error_words[list[i].of.code]);
+		sample(t, labels, list[i].count);
+	}
+	free(list);
+	for (int i = 0; i < SHM_ERR_COUNT; i++) {
+		snprintf(labels, sizeof(labels), "route=\"other\",type=\"%s\"", error_words[i]);
+		if (!other[i])
+			sample(t, labels, 0);
+	}
+}
+
 /* Bounds are those of every eighth bucket (2^k - 1 microseconds), so that no bucket is split. */
 #define LE_FIRST 7  /* 127 us */
 #define LE_LAST  27 /* 134 s */
 
-static void one_histogram(struct text *t, const char *route, const struct shm_hist_sum *h)
+void status_histogram(struct strbuf *out, const char *name, const char *labels,
+		      const struct shm_hist_sum *h)
 {
-	const char *name = metrics[t->metric].name;
+	bool any = labels[0] != '\0';
+	const char *open = any ? "{" : "", *comma = any ? "," : "", *close = any ? "}" : "";
 	uint64_t count = 0;
 	uint32_t bucket = 0;
 
@@ -151,13 +188,14 @@ static void one_histogram(struct text *t, const char *route, const struct shm_hi
 
 		for (; bucket <= last && bucket < SHM_HIST_BUCKETS; bucket++)
 			count += h->bucket[bucket];
-		strbuf_printf(t->out, PREFIX "%s_bucket{%s,le=\"%.9g\"} %" PRIu64 "\n", name, route,
+		strbuf_printf(out, "%s_bucket{%s%sle=\"%.9g\"} %" PRIu64 "\n", name, labels, comma,
 			      (double)shm_hist_upper_us(last) / 1e6, count);
 	}
-	strbuf_printf(t->out, PREFIX "%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", name, route,
+	strbuf_printf(out, "%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", name, labels, comma,
 		      h->count);
-	strbuf_printf(t->out, PREFIX "%s_sum{%s} %.15g\n", name, route, (double)h->sum_us / 1e6);
-	strbuf_printf(t->out, PREFIX "%s_count{%s} %" PRIu64 "\n", name, route, h->count);
+	strbuf_printf(out, "%s_sum%s%s%s %.15g\n", name, open, labels, close,
+		      (double)h->sum_us / 1e6);
+	strbuf_printf(out, "%s_count%s%s%s %" PRIu64 "\n", name, open, labels, close, h->count);
 }
 
 static void http_request_duration(struct text *t)
@@ -170,7 +208,7 @@ static void http_request_duration(struct text *t)
 		if (!route_label(t, i, route))
 			continue;
 		status_latency(t->v, i, &sum);
-		one_histogram(t, route, &sum);
+		status_histogram(t->out, PREFIX "http_request_duration_seconds", route, &sum);
 	}
 }
 
@@ -304,6 +342,7 @@ static compute_f *const computed[M_COUNT] = {
 	[M_http_requests_total] = http_requests,
 	[M_http_request_duration_seconds] = http_request_duration,
 	[M_http_requests_in_flight] = in_flight,
+	[M_errors_total] = errors,
 	[M_connections_open] = connections_open,
 	[M_build_info] = build_info,
 	[M_start_time_seconds] = start_time,
@@ -359,10 +398,17 @@ bool status_make_metrics(const struct heritage *h, struct strbuf *out, int *stat
 			out->p[begin] = '\0';
 		}
 	}
+	t.failed |= !status_module_text(&v, out);
 	return !t.failed && !out->failed;
 }
 
 /* ---- the document ---- */
+
+static const char *const error_texts[] = {
+#define SHM_ERROR(sym, word, counter, text) text,
+#include "shm/errors.def"
+#undef SHM_ERROR
+};
 
 static bool has_samples(enum metric m)
 {
@@ -391,6 +437,17 @@ int status_write_doc(const char *name, FILE *f)
 			has_samples((enum metric)m) ? "" : " *later*");
 	fputs("\nThe bounds of the histograms are 2^k - 1 microseconds, from 127 microseconds to 134\n"
 	      "seconds. Within the server they are finer: eight buckets for each power of two, of\n"
-	      "which `/status` and `/api/v1/performance/stats` make their percentiles.\n", f);
+	      "which `/status` and `/api/v1/performance/stats` make their percentiles.\n\n"
+	      "## Errors\n\n"
+	      "The types of `" PREFIX "errors_total`. Each is there from the start with the route\n"
+	      "`other`, which is also that of requests that came to no route.\n\n"
+	      "| type | what happened to the request |\n|---|---|\n", f);
+	for (size_t i = 0; i < SHM_ERR_COUNT; i++)
+		fprintf(f, "| `%s` | %s |\n", error_words[i], error_texts[i]);
+	fputs("\n## Metrics of a module\n\n"
+	      "They follow after ours, under the names that the module gives them: counters and\n"
+	      "histograms as sums over all workers there have been, gauges as sums over those that\n"
+	      "live. One that the module does not make any more since a reload is still shown, so\n"
+	      "that no total goes down. `/status` has them in `module`.\n", f);
 	return 0;
 }

@@ -100,7 +100,28 @@ static json_t *totals_json(struct doc *d, const struct status_view *v)
 	return o;
 }
 
-/* Every counter under the name that it has in the table. */
+/* Errors of all routes, by type. */
+static void add_errors(struct doc *d, json_t *o, const struct status_view *v)
+{
+	static const char *const names[] = {
+#define SHM_ERROR(sym, word, counter, text) counter,
+#include "shm/errors.def"
+#undef SHM_ERROR
+	};
+	uint64_t sum[SHM_ERR_COUNT] = {0};
+	size_t n = 0;
+	struct status_series *list = status_errors(v, &n);
+
+	if (!list)
+		d->failed = true;
+	for (size_t i = 0; i < n; i++)
+		sum[list[i].of.code] += list[i].count;
+	free(list);
+	for (int i = 0; i < SHM_ERR_COUNT; i++)
+		doc_int(d, o, names[i], sum[i]);
+}
+
+/* Every counter under the name that it has in its table. */
 static json_t *counters_json(struct doc *d, const struct status_view *v)
 {
 	json_t *o = json_object();
@@ -108,6 +129,7 @@ static json_t *counters_json(struct doc *d, const struct status_view *v)
 #define SHM_COUNTER(name, help) doc_int(d, o, #name, v->sum.name);
 #include "shm/counters.def"
 #undef SHM_COUNTER
+	add_errors(d, o, v);
 	return o;
 }
 
@@ -293,6 +315,7 @@ bool status_make_status(const struct heritage *h, struct strbuf *out, int *statu
 	doc_put(&d, root, "keeper", keeper_json(&d, &v));
 	doc_put(&d, root, "totals", totals_json(&d, &v));
 	doc_put(&d, root, "latency_ms", all_latency_json(&d, &v));
+	doc_put(&d, root, "module", status_module_json(&d, &v));
 	/* Of features to come; there from the start, so that nobody has to ask whether they are. */
 	doc_put(&d, root, "semaphores", json_array());
 	doc_put(&d, root, "rate_limits", json_array());

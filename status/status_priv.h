@@ -51,7 +51,15 @@ void status_latency(const struct status_view *v, uint32_t route, struct shm_hist
 /* Requests by {route, method, code}, summed over the slots, in the order of their keys. */
 struct status_series { uint64_t key, count; struct shm_series_view of; };
 struct status_series *status_series(const struct status_view *v, size_t *ret_n); /* heap; or NULL */
+/* The same of errors: method 0, the type as the code. */
+struct status_series *status_errors(const struct status_view *v, size_t *ret_n);
 uint64_t status_age(uint64_t now_ns, uint64_t then_ns); /* 0 for what lies ahead */
+
+/* ---- metrics.c ---- */
+
+/* The lines of one histogram: the name is whole, labels are as they stand in the text, or "". */
+void status_histogram(struct strbuf *out, const char *name, const char *labels,
+		      const struct shm_hist_sum *h);
 
 /* ---- json.c ---- */
 
@@ -68,6 +76,11 @@ void doc_bool(struct doc *d, json_t *object, const char *key, bool x);
 void doc_time(struct doc *d, json_t *object, const char *key, uint64_t wall_ns); /* RFC 3339 */
 /* Dumps into the reply and gives `root` up; false = no memory. */
 bool doc_end(struct doc *d, json_t *root, struct strbuf *out);
+
+/* ---- module.c: the metrics of modules ---- */
+
+bool status_module_text(const struct status_view *v, struct strbuf *out); /* false: no memory */
+json_t *status_module_json(struct doc *d, const struct status_view *v);
 
 /* ---- documents: true, or false for want of memory; *status is 200 when called ---- */
 

@@ -174,7 +174,12 @@ static size_t merge(struct status_series *list, size_t n)
 	return out;
 }
 
-struct status_series *status_series(const struct status_view *v, size_t *ret_n)
+typedef bool series_read_f(const struct shm *s, uint32_t slot, uint32_t i,
+			   struct shm_series_view *ret);
+
+/* The tables of all slots, `each` entries long. */
+static struct status_series *collect(const struct status_view *v, uint32_t each,
+				     series_read_f *read_entry, size_t *ret_n)
 {
 	size_t n = 0, cap = 64;
 	struct status_series *list = malloc(cap * sizeof(*list)), *more;
@@ -183,8 +188,8 @@ struct status_series *status_series(const struct status_view *v, size_t *ret_n)
 	for (uint32_t s = 0; list && s < v->shm->geo.slots; s++) {
 		if (shm_get(&shm_slot(v->shm, s)->incarnation) == 0)
 			continue;
-		for (uint32_t i = 0; i < v->shm->geo.series; i++) {
-			if (!shm_series_read(v->shm, s, i, &of))
+		for (uint32_t i = 0; i < each; i++) {
+			if (!read_entry(v->shm, s, i, &of))
 				continue;
 			if (n == cap) {
 				cap *= 2;
@@ -202,4 +207,14 @@ struct status_series *status_series(const struct status_view *v, size_t *ret_n)
 	}
 	*ret_n = list ? merge(list, n) : 0;
 	return list;
+}
+
+struct status_series *status_series(const struct status_view *v, size_t *ret_n)
+{
+	return collect(v, v->shm->geo.series, shm_series_read, ret_n);
+}
+
+struct status_series *status_errors(const struct status_view *v, size_t *ret_n)
+{
+	return collect(v, v->shm->geo.errors, shm_error_read, ret_n);
 }

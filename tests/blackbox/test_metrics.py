@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """/metrics: the format, the names, exactness."""
+import json
 import os
 import re
 import shutil
@@ -97,6 +98,38 @@ def test_errors_are_counted(server):
         c.send("BROKEN\r\n\r\n")
         assert c.response().status == 400
     assert server.metrics().sum("capricorn_errors_total", type="bad_request") == 1
+
+
+def errors(server, **labels):
+    return server.metrics().sum("capricorn_errors_total", **labels)
+
+
+def test_errors_are_counted_by_route(serve):
+    s = serve(workers=1, env={"REQUEST_TIMEOUT": "400ms", "MIN_BODY_RATE": "0"})
+    assert errors(s) == 0
+    head = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n"
+    with s.connect() as c:
+        c.send(head + b"\r\nabc")
+        assert c.response().status == 408
+    assert errors(s, route="/echo", type="request_timeout") == 1
+    with s.connect() as c:
+        c.send(head + b"Expect: 100-continue\r\n\r\n")
+        assert c.read_line().startswith(b"HTTP/1.1 100 ")  # it has come to its handler
+        c.reset()
+    wait_until(lambda: errors(s) == 2, 5, "a second error")
+    with s.connect() as c:
+        c.send("BROKEN\r\n\r\n")
+        assert c.response().status == 400
+    assert errors(s, route="other", type="bad_request") == 1
+    assert errors(s, route="/echo") == 2
+    assert errors(s) == 3
+    counters = json.loads(s.get("/api/v1/performance/stats").body)["counters"]
+    assert counters["timeouts_request"] + counters["client_gone"] == 2
+    assert counters["bad_requests"] == 1
+    s.kill(signal.SIGKILL, s.worker_pids()[0])
+    wait_until(lambda: s.status()["exits"], 10, "the reaping")
+    s.wait_ready()
+    assert errors(s, route="/echo") == 2
 
 
 def test_totals_never_go_down(server):

@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "conf/conf.h"
 #include "master/master.h"
+#include "shm/declare.h"
 #include "shm/heritage.h"
 
 static struct fm_control *ctl; /* the children's way to it */
@@ -109,11 +110,28 @@ static void scribble(const struct heritage *h)
 	}
 }
 
+static void declare_all(const struct heritage *h)
+{
+	uint32_t index[3] = {99, 99, 99};
+
+	ctl->results[0] = declare_route(h, "/of/a/module", &index[0]);
+	ctl->results[1] = declare_metric(h, SHM_MK_COUNTER, "m_total", "kind=\"a\"", "Of a module.",
+					 &index[1]);
+	ctl->results[2] = declare_metric(h, SHM_MK_HISTOGRAM, "m_seconds", NULL, NULL, &index[2]);
+	ctl->results[3] = declare_metric(h, SHM_MK_GAUGE, "m_total", NULL, NULL, &index[2]);
+	for (int i = 0; i < 3; i++)
+		ctl->indexes[i] = index[i];
+	ctl->declared++;
+}
+
 static void misbehave(const struct heritage *h, struct fm_worker *me)
 {
 	struct shm_slot *slot = shm_slot(h->shm, h->slot);
+	uint32_t late = FM_DECLARE_LATE;
 	int32_t mine = getpid();
 
+	if (atomic_compare_exchange_strong(&ctl->declare, &late, FM_DECLARE_NOTHING))
+		declare_all(h);
 	if (is_me(ctl->ask) && !me->asking) {
 		me->asking = 1;
 		shm_set(&slot->why, SHM_WHY_MAX_REQUESTS);
@@ -178,6 +196,47 @@ static int fake_loop(const struct heritage *h, struct fm_worker *me, bool keeper
 	}
 }
 
+/* Sends asks until the master takes no more of them; `hear`: takes its answers. */
+static void send_many(const struct heritage *h, bool hear)
+{
+	struct declare_ask ask = {.what = DECLARE_ROUTE, .name = "/flood"};
+	struct pollfd p = {.fd = h->control_fd, .events = (short)(hear ? POLLIN : 0) | POLLOUT};
+	char answer[64];
+
+	while (poll(&p, 1, 1000) > 0) {
+		if ((p.revents & POLLIN) && hear)
+			(void)!recv(h->control_fd, answer, sizeof(answer), MSG_DONTWAIT);
+		if (p.revents & POLLOUT)
+			(void)!send(h->control_fd, &ask, sizeof(ask), MSG_DONTWAIT | MSG_NOSIGNAL);
+	}
+}
+
+static void fake_declare(const struct heritage *h)
+{
+	struct declare_ask ask = {.what = DECLARE_ROUTE};
+
+	switch ((uint32_t)ctl->declare) {
+	case FM_DECLARE_NOTHING:
+	case FM_DECLARE_LATE:
+		return;
+	case FM_DECLARE_SHORT:
+		(void)!send(h->control_fd, &ask, sizeof(ask) - 1, MSG_NOSIGNAL);
+		break;
+	case FM_DECLARE_NO_END:
+		memset(ask.name, 'a', sizeof(ask.name));
+		(void)!send(h->control_fd, &ask, sizeof(ask), MSG_NOSIGNAL);
+		break;
+	case FM_DECLARE_DEAF:
+	case FM_DECLARE_FLOOD:
+		send_many(h, ctl->declare == FM_DECLARE_FLOOD);
+		break;
+	default:
+		declare_all(h);
+		return;
+	}
+	ctl->declared++;
+}
+
 static int fake_worker(const struct heritage *h)
 {
 	struct fm_worker *me = &ctl->worker[h->slot];
@@ -192,6 +251,7 @@ static int fake_worker(const struct heritage *h)
 	note_most();
 	rc = fake_boot(ctl->workers++);
 	if (rc == 0) {
+		fake_declare(h);
 		shm_set(&shm_slot(h->shm, h->slot)->phase, SHM_PH_READY);
 		me->ready = 1;
 		poke(h->master_efd);

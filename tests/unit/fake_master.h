@@ -17,6 +17,17 @@
 
 enum fm_boot { FM_BOOT_READY, FM_BOOT_HOLD, FM_BOOT_EXIT, FM_BOOT_APP, FM_BOOT_CRASH };
 
+/* What a worker asks the master for before it is ready. */
+enum fm_declare {
+	FM_DECLARE_NOTHING,
+	FM_DECLARE_SOUND,            /* a route, a counter and a histogram */
+	FM_DECLARE_SHORT,            /* first a message of another size */
+	FM_DECLARE_NO_END,           /* first a name without an end */
+	FM_DECLARE_DEAF,             /* first many, without reading the answers */
+	FM_DECLARE_FLOOD,            /* first more than any module can need */
+	FM_DECLARE_LATE              /* when it is ready */
+};
+
 struct fm_worker {
 	_Atomic int32_t pid;         /* 0 = nobody */
 	_Atomic uint32_t generation;
@@ -27,6 +38,10 @@ struct fm_worker {
 struct fm_control {
 	_Atomic uint32_t boot;       /* enum fm_boot; HOLD waits until it is something else */
 	_Atomic uint32_t boot_from;  /* workers before this one (by count) boot as if READY */
+	_Atomic uint32_t declare;    /* enum fm_declare */
+	_Atomic uint32_t declared;   /* workers that are done with it */
+	_Atomic int32_t results[4];  /* of the last: route, counter, histogram, one in vain */
+	_Atomic uint32_t indexes[3];
 	_Atomic uint32_t deaf;       /* commands are not obeyed */
 	_Atomic int32_t frozen;      /* pid whose heart has stopped; -1 = everybody's */
 	_Atomic int32_t ask;         /* pid that shall ask to be replaced; -1 = everybody */

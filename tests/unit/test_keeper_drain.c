@@ -10,7 +10,8 @@
 #include "keeper/drain.h"
 
 static const struct shm_geometry geo = {
-	.slots = 4, .rows = 4, .routes = 2, .series = 64, .ring_bytes = 65536, .exits = 4,
+	.slots = 4, .rows = 4, .routes = 2, .series = 64, .errors = 32,
+	.ring_bytes = 65536, .exits = 4,
 	.events = 4,
 };
 

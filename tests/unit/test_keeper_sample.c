@@ -7,7 +7,8 @@
 #include "keeper/sample.h"
 
 static const struct shm_geometry geo = {
-	.slots = 4, .rows = 4, .routes = 2, .series = 64, .ring_bytes = 512,
+	.slots = 4, .rows = 4, .routes = 2, .series = 64, .errors = 32,
+	.ring_bytes = 512,
 	.exits = 4, .events = 4,
 };
 

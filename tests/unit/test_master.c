@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the master does about its children, whatever they do: see fake_master.h. */
+#include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
 #include <setjmp.h>
@@ -466,6 +467,91 @@ static void test_garbage_in_the_segment_is_survived(void **state)
 	fm_end(&f);
 }
 
+static void check_declared(const struct fm *f, uint32_t route, uint32_t metric)
+{
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(f->ctl->results[i], 0);
+	assert_int_equal(f->ctl->results[3], -EEXIST);
+	assert_int_equal(f->ctl->indexes[0], route);
+	assert_int_equal(f->ctl->indexes[1], metric);
+	assert_int_equal(f->ctl->indexes[2], 0);
+}
+
+/* Every worker, of every generation, gets the same place for the same name. */
+static void test_names_are_declared(void **state)
+{
+	struct fm f;
+
+	(void)state;
+	fm_prepare(&f);
+	f.ctl->declare = FM_DECLARE_SOUND;
+	fm_start_ready(&f, SETTINGS("WEB_WORKERS=3"), 3);
+	assert_int_equal(f.ctl->declared, 3);
+	check_declared(&f, 3, 0); /* 1 and 2 are those of fake_labels() */
+	fm_signal(&f, SIGHUP);
+	fm_wait_log(&f, "Reload finished", 1);
+	assert_int_equal(f.ctl->declared, 6);
+	check_declared(&f, 3, 0);
+	fm_end(&f);
+}
+
+static void test_full_directories_say_so(void **state)
+{
+	struct fm f;
+
+	(void)state;
+	fm_prepare(&f);
+	f.ctl->declare = FM_DECLARE_SOUND;
+	fm_start_ready(&f, SETTINGS("WEB_WORKERS=1", "METRIC_ROUTES=2", "MODULE_METRICS=0",
+				    "MODULE_HISTOGRAMS=0"), 1);
+	assert_int_equal(f.ctl->results[0], 0);
+	assert_int_equal(f.ctl->indexes[0], 0); /* "other" */
+	assert_int_equal(f.ctl->results[1], -ENOSPC);
+	assert_int_equal(f.ctl->results[2], -ENOSPC);
+	fm_end(&f);
+}
+
+/* A worker that is mad is not listened to; the master and the others go on. */
+static void test_bad_asks_are_survived(void **state)
+{
+	static const struct { uint32_t how; const char *told; } cases[] = {
+		{FM_DECLARE_SHORT, "sends garbage on its control socket"},
+		{FM_DECLARE_NO_END, "sends garbage on its control socket"},
+		{FM_DECLARE_DEAF, "takes no answers on its control socket"},
+		{FM_DECLARE_FLOOD, "asks too much on its control socket"},
+	};
+	struct fm f;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		fm_prepare(&f);
+		f.ctl->declare = cases[i].how;
+		fm_start_ready(&f, SETTINGS("WEB_WORKERS=1"), 1);
+		fm_wait_log(&f, cases[i].told, 1);
+		f.ctl->declare = FM_DECLARE_SOUND;
+		fm_signal(&f, SIGHUP);
+		fm_wait_log(&f, "Reload finished", 1);
+		check_declared(&f, cases[i].how == FM_DECLARE_DEAF ||
+			       cases[i].how == FM_DECLARE_FLOOD ? 4 : 3, 0);
+		assert_int_equal(fm_log_count(&f, "on its control socket"), 1);
+		fm_end(&f);
+	}
+}
+
+static void test_asks_are_for_the_start_only(void **state)
+{
+	struct fm f;
+
+	(void)state;
+	fm_prepare(&f);
+	fm_start_ready(&f, SETTINGS("WEB_WORKERS=1"), 1);
+	f.ctl->declare = FM_DECLARE_LATE;
+	FM_WAIT(&f, f.ctl->declared == 1);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(f.ctl->results[i], -EPERM);
+	fm_end(&f);
+}
+
 static void test_orphans_are_reaped(void **state)
 {
 	struct fm f;
@@ -699,6 +785,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_scaling_keeps_within_bounds),
 		cmocka_unit_test(test_winch_is_ignored_unless_asked_for),
 		cmocka_unit_test(test_garbage_in_the_segment_is_survived),
+		cmocka_unit_test(test_names_are_declared),
+		cmocka_unit_test(test_full_directories_say_so),
+		cmocka_unit_test(test_bad_asks_are_survived),
+		cmocka_unit_test(test_asks_are_for_the_start_only),
 		cmocka_unit_test(test_orphans_are_reaped),
 		cmocka_unit_test(test_log_files_are_reopened),
 		cmocka_unit_test(test_privileges_are_dropped),

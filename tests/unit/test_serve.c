@@ -16,7 +16,8 @@
 #define LATER "GET /later HTTP/1.1\r\nHost: a\r\n\r\n"
 
 static const struct shm_geometry geo = {
-	.slots = 2, .rows = 8, .routes = 2, .series = 64, .ring_bytes = 4096, .exits = 4,
+	.slots = 2, .rows = 8, .routes = 2, .series = 64, .errors = 32,
+	.ring_bytes = 4096, .exits = 4,
 	.events = 8,
 };
 
@@ -45,6 +46,18 @@ static void on_gone(struct request *r, void *arg)
 	assert_ptr_equal(r, f->req);
 	f->req = NULL;
 	f->gone++;
+}
+
+static uint64_t errors_of(const struct fixture *f, uint32_t route, enum shm_error type)
+{
+	struct shm_series_view v;
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < f->shm.geo.errors; i++)
+		if (shm_error_read(&f->shm, f->h.slot, i, &v) && v.route == route &&
+		    v.code == (uint32_t)type)
+			n += v.count;
+	return n;
 }
 
 /* ---- handlers, by path ---- */
@@ -127,6 +140,8 @@ static bool answer_early(struct request *r, void *arg, struct slice data, bool e
 static void handle(struct serve *s, struct request *r, void *arg)
 {
 	struct fixture *f = arg;
+
+	request_route(r, 1);
 	struct slice path = request_path(r);
 
 	(void)s;
@@ -385,6 +400,7 @@ static void test_a_body_that_its_handler_has_paused_is_not_the_clients_fault(voi
 	ask(f, "POST /pause HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nabcd", NULL);
 	assert_memory_equal(f->in, "HTTP/1.1 504 ", 13);
 	assert_int_equal(f->gone, 1);
+	assert_int_equal(errors_of(f, 1, SHM_ERR_REQUEST_TIMEOUT), 1);
 }
 
 static void test_a_client_that_leaves_is_told_of(void **state)
@@ -399,7 +415,7 @@ static void test_a_client_that_leaves_is_told_of(void **state)
 	turns(f, 3);
 	assert_int_equal(f->gone, 1);
 	assert_int_equal(serve_connections(f->serve), 0);
-	assert_int_equal(shm_get(&f->slot->c.client_gone), 1);
+	assert_int_equal(errors_of(f, 1, SHM_ERR_CLIENT_GONE), 1);
 }
 
 static void test_a_type_that_is_too_long_is_left_out(void **state)

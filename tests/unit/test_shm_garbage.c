@@ -41,6 +41,32 @@ static void read_series(const struct shm *s)
 	}
 }
 
+static void read_errors(const struct shm *s)
+{
+	struct shm_series_view v;
+
+	for (uint32_t i = 0; i < s->geo.slots; i++)
+		for (uint32_t k = 0; k < s->geo.errors; k++)
+			if (shm_error_read(s, i, k, &v))
+				assert_true(v.route < s->geo.routes && v.method == 0 &&
+					    v.code < SHM_ERR_COUNT);
+}
+
+static void read_module(const struct shm *s)
+{
+	struct shm_module_view v;
+
+	for (uint32_t i = 0; i < shm_module_entries(s) + 2; i++) {
+		if (!shm_module_read(s, i, &v))
+			continue;
+		assert_in_range(v.kind, SHM_MK_COUNTER, SHM_MK_HISTOGRAM);
+		assert_true(v.index < (v.kind == SHM_MK_HISTOGRAM ? s->geo.module_hists
+								  : s->geo.module_metrics));
+		assert_in_range(strlen(v.name), 1, 80);
+		assert_true(strlen(v.labels) <= 200 && strlen(v.help) <= 160);
+	}
+}
+
 static void read_rings(struct shm *s)
 {
 	enum shm_record_kind kind;
@@ -100,18 +126,25 @@ static void read_rest(const struct shm *s)
 static void write_all(struct shm *s)
 {
 	struct shm_exit x = {.pid = 1};
+	uint32_t at;
 
 	for (uint32_t i = 0; i < s->geo.slots; i++) {
 		shm_row_begin(shm_row(s, i, 0), SLICE("id"), SLICE("GET"), SLICE("/"), "c", 1);
 		shm_row_state(shm_row(s, i, 0), SHM_ROW_HANDLING);
 		shm_hist_add(shm_hist_of(s, i, 1), 77, 1);
 		shm_series_add(s, i, 1, 2, 200, 1);
+		shm_error_add(s, i, 1, SHM_ERR_TWICE);
+		shm_hist_add_shared(shm_module_hist(s, i, 1), 77, 1);
 		(void)shm_ring_put(s, i, SHM_REC_ERROR_LOG, "text", 4);
 		shm_slot_recover(s, i);
 	}
 	assert_int_equal(shm_slot_claim(s, SHM_KEEPER, 1, 1), 0);
 	assert_int_equal(shm_slot_claim(s, SHM_WORKER, 1, 1), 1);
 	(void)shm_route_intern(s, "/new", 3);
+	if (shm_module_intern(s, SHM_MK_GAUGE, "new", "a=\"b\"", "Help.", 3, &at) == 0)
+		assert_true(at < s->geo.module_metrics);
+	if (shm_module_intern(s, SHM_MK_HISTOGRAM, "new_seconds", NULL, NULL, 3, &at) == 0)
+		assert_true(at < s->geo.module_hists);
 	shm_exit_add(s, &x);
 	shm_event_add(s, "kind", "text");
 	assert_true(shm_exit_read(s, 0, &x)); /* the newest is sound */
@@ -123,11 +156,15 @@ static void go_on(struct shm *s)
 {
 	read_rows(s);
 	read_series(s);
+	read_errors(s);
+	read_module(s);
 	read_rings(s);
 	read_rest(s);
 	write_all(s);
 	read_rows(s);
 	read_series(s);
+	read_errors(s);
+	read_module(s);
 	read_rings(s);
 	read_rest(s);
 }
@@ -172,6 +209,11 @@ static void test_wild_words(void **state)
 	fenced_init(&s, &small_geo);
 	for (int i = 0; i < ROUNDS; i++) {
 		write_all(&s);
+		/* A section that is small among the others gets its part, too. */
+		for (int k = 0; k < 4; k++)
+			((char *)s.module)[rnd(&seed) % (sizeof(*s.module) *
+							 shm_module_entries(&s))] =
+				(char)rnd(&seed);
 		for (int k = 0; k < 200; k++) {
 			uint64_t at = SHM_PAGE + rnd(&seed) % (s.size - SHM_PAGE - 8);
 			uint64_t w = k % 4 ? words[rnd(&seed) % 8] : rnd(&seed);
@@ -204,6 +246,8 @@ static void test_noise_meanwhile(void **state)
 	while (clock_mono_ns() < end) {
 		read_rows(&s);
 		read_series(&s);
+		read_errors(&s);
+		read_module(&s);
 		for (uint32_t i = 0; i < s.geo.slots; i++) {
 			enum shm_record_kind kind;
 			const char *p;

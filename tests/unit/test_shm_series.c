@@ -106,6 +106,59 @@ static void test_odd_codes(void **state)
 	fake_fini(&s);
 }
 
+static uint64_t errors_of(const struct shm *s, uint32_t slot, uint32_t route, uint32_t type)
+{
+	struct shm_series_view v;
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < s->geo.errors; i++)
+		if (shm_error_read(s, slot, i, &v) && v.route == route && v.code == type)
+			n += v.count;
+	return n;
+}
+
+static void test_errors(void **state)
+{
+	struct shm s;
+
+	(void)state;
+	fake_init(&s, &small_geo);
+	shm_error_add(&s, 1, 2, SHM_ERR_CLIENT_GONE);
+	shm_error_add(&s, 1, 2, SHM_ERR_CLIENT_GONE);
+	shm_error_add(&s, 1, 0, SHM_ERR_BAD_REQUEST);
+	shm_error_add(&s, 2, 2, SHM_ERR_CLIENT_GONE);
+	assert_int_equal(errors_of(&s, 1, 2, SHM_ERR_CLIENT_GONE), 2);
+	assert_int_equal(errors_of(&s, 1, 0, SHM_ERR_BAD_REQUEST), 1);
+	assert_int_equal(errors_of(&s, 2, 2, SHM_ERR_CLIENT_GONE), 1);
+	assert_int_equal(errors_of(&s, 0, 2, SHM_ERR_CLIENT_GONE), 0);
+	assert_int_equal(shm_get(&s.slots[1].c.series_missing), 0);
+	fake_fini(&s);
+}
+
+/* More than there is room for: the sum over a type stays exact, as route 0 in the end. */
+static void test_errors_overflow(void **state)
+{
+	struct shm_geometry g = small_geo;
+	uint64_t total[SHM_ERR_COUNT] = {0};
+	struct shm s;
+
+	(void)state;
+	g.routes = 100;
+	fake_init(&s, &g);
+	for (uint32_t route = 0; route < g.routes; route++) {
+		for (uint32_t type = 0; type < SHM_ERR_COUNT; type++)
+			shm_error_add(&s, 1, route, (enum shm_error)type);
+	}
+	for (uint32_t type = 0; type < SHM_ERR_COUNT; type++) {
+		for (uint32_t route = 0; route < g.routes; route++)
+			total[type] += errors_of(&s, 1, route, type);
+		assert_int_equal(total[type], g.routes);
+		assert_true(errors_of(&s, 1, 0, type) > 1);
+	}
+	assert_true(shm_get(&s.slots[1].c.series_missing) > 0);
+	fake_fini(&s);
+}
+
 /* Series go on from one owner of a slot to the next. */
 static void test_killed_writers(void **state)
 {
@@ -144,6 +197,7 @@ int main(void)
 		cmocka_unit_test(test_key),	  cmocka_unit_test(test_add),
 		cmocka_unit_test(test_overflow),  cmocka_unit_test(test_odd_codes),
 		cmocka_unit_test(test_killed_writers),
+		cmocka_unit_test(test_errors),	  cmocka_unit_test(test_errors_overflow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -307,6 +307,87 @@ static void test_series(void **state)
 	need_states(n, 11);
 }
 
+static void op_errors(struct shm *s)
+{
+	for (uint32_t route = 0; route < 4; route++)
+		shm_error_add(s, 1, route, SHM_ERR_TWICE);
+	shm_error_add(s, 1, 1, SHM_ERR_TWICE);
+}
+
+static void rule_errors(struct shm *c, const struct shm *before)
+{
+	struct shm_series_view v;
+	uint64_t raw = 0, seen = 0;
+
+	for (uint32_t i = 0; i < c->geo.errors; i++) {
+		raw += shm_get(&c->errors[c->geo.errors + i].count);
+		if (shm_error_read(c, 1, i, &v)) {
+			seen += v.count;
+			assert_int_equal(v.code, SHM_ERR_TWICE);
+		}
+	}
+	assert_int_equal(raw, seen);
+	check_recovered(c, before);
+}
+
+static void test_errors(void **state)
+{
+	struct shm s;
+	unsigned n;
+
+	(void)state;
+	prepare(&s);
+	n = each_step(&s, op_errors, rule_errors);
+	fake_fini(&s);
+	need_states(n, 9);
+}
+
+static void op_module(struct shm *s)
+{
+	uint32_t at;
+
+	(void)shm_module_intern(s, SHM_MK_GAUGE, "gauge", "k=\"v\"", "Help.", 2, &at);
+	atomic_store(shm_module_cell(s, 1, at), (uint64_t)-3);
+	(void)shm_module_intern(s, SHM_MK_HISTOGRAM, "times_seconds", NULL, NULL, 2, &at);
+	shm_hist_add_shared(shm_module_hist(s, 1, at), 5, 1);
+}
+
+/* A metric is there whole or not at all, and a gauge never outlives its owner. */
+static void rule_module(struct shm *c, const struct shm *before)
+{
+	struct shm_module_view v;
+	uint32_t at;
+
+	for (uint32_t i = 0; i < shm_module_entries(c); i++) {
+		if (!shm_module_read(c, i, &v)) {
+			assert_int_equal(shm_get(&c->module[i].first_generation), 0);
+			continue;
+		}
+		assert_int_equal(v.last_generation, 2);
+		assert_string_equal(v.name, i == 0 ? "gauge" : "times_seconds");
+		assert_string_equal(v.labels, i == 0 ? "k=\"v\"" : "");
+		assert_string_equal(v.help, i == 0 ? "Help." : "");
+	}
+	check_recovered(c, before);
+	assert_int_equal(shm_get(shm_module_cell(c, 1, 0)), 0);
+	/* What was cut can be done again. */
+	assert_int_equal(shm_module_intern(c, SHM_MK_GAUGE, "gauge", "k=\"v\"", "Help.", 3, &at),
+			 0);
+	assert_int_equal(at, 0);
+}
+
+static void test_module(void **state)
+{
+	struct shm s;
+	unsigned n;
+
+	(void)state;
+	prepare(&s);
+	n = each_step(&s, op_module, rule_module);
+	fake_fini(&s);
+	need_states(n, 9);
+}
+
 static void op_history(struct shm *s)
 {
 	struct shm_exit x = {.pid = 2, .reason = "killed", .path = "/second"};
@@ -352,7 +433,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_recover), cmocka_unit_test(test_claim),
 		cmocka_unit_test(test_row),	cmocka_unit_test(test_ring),
-		cmocka_unit_test(test_series),	cmocka_unit_test(test_history),
+		cmocka_unit_test(test_series),	cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_module),	cmocka_unit_test(test_history),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,8 +8,9 @@
 #include "status/status.h"
 
 static const struct shm_geometry geo = {
-	.slots = 5, .rows = 8, .routes = 4, .series = 64, .ring_bytes = 512,
-	.exits = 4, .events = 8,
+	.slots = 5, .rows = 8, .routes = 4, .series = 64, .errors = 32,
+	.ring_bytes = 512,
+	.exits = 4, .events = 8, .module_metrics = 8, .module_hists = 2,
 };
 
 struct fixture {
@@ -352,6 +353,122 @@ static void test_metrics(void **state)
 	assert_true(metric(f, "capricorn_worker_up{slot=\"1\"}") == 0);
 }
 
+static uint32_t times_in(const struct fixture *f, const char *what)
+{
+	uint32_t n = 0;
+
+	for (const char *p = f->reply.body.p; (p = strstr(p, what)); p++)
+		n++;
+	return n;
+}
+
+static void test_errors(void **state)
+{
+	struct fixture *f = *state;
+	struct shm_slot *w[2];
+	json_t *doc, *o;
+
+	populate(f, w);
+	shm_error_add(&f->shm, 1, 1, SHM_ERR_CLIENT_GONE);
+	shm_error_add(&f->shm, 2, 1, SHM_ERR_CLIENT_GONE);
+	shm_error_add(&f->shm, 2, 0, SHM_ERR_CLIENT_GONE);
+	shm_error_add(&f->shm, 2, 0, SHM_ERR_BAD_REQUEST);
+	ask(f, "/metrics");
+	assert_true(metric(f, "capricorn_errors_total{route=\"/echo\",type=\"client_gone\"}") == 2);
+	assert_true(metric(f, "capricorn_errors_total{route=\"other\",type=\"client_gone\"}") == 1);
+	assert_true(metric(f, "capricorn_errors_total{route=\"other\",type=\"bad_request\"}") == 1);
+	assert_true(metric(f, "capricorn_errors_total{route=\"other\",type=\"loop_held\"}") == 0);
+	assert_int_equal(times_in(f, "\ncapricorn_errors_total{"), SHM_ERR_COUNT + 1);
+	doc = ask_json(f, "/api/v1/performance/stats", 200);
+	o = json_object_get(doc, "counters");
+	assert_int_equal(number(o, "client_gone"), 3);
+	assert_int_equal(number(o, "bad_requests"), 1);
+	assert_int_equal(number(o, "timeouts_header"), 0);
+	assert_int_equal(number(o, "timeouts_body"), 0);
+	assert_int_equal(number(o, "timeouts_write"), 0);
+	assert_int_equal(number(o, "timeouts_request"), 0);
+	json_decref(doc);
+}
+
+/* Two workers, one of which is gone, with a counter of two series, a gauge and a histogram. */
+static void make_module(struct fixture *f)
+{
+	static const struct { enum shm_metric_kind kind; const char *name, *labels, *help; } m[] = {
+		{SHM_MK_COUNTER, "b_total", "k=\"2\"", "Of b: \\ and\nmore."},
+		{SHM_MK_GAUGE, "a", NULL, NULL},
+		{SHM_MK_COUNTER, "b_total", "k=\"1\"", "Not shown."},
+		{SHM_MK_HISTOGRAM, "c_seconds", NULL, "Times."},
+		{SHM_MK_HISTOGRAM, "c_seconds", "k=\"v\"", "Times."},
+	};
+	uint32_t at[5];
+
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(shm_module_intern(&f->shm, m[i].kind, m[i].name, m[i].labels,
+						   m[i].help, 1, &at[i]), 0);
+	for (uint32_t slot = 1; slot <= 2; slot++) {
+		shm_set(shm_module_cell(&f->shm, slot, at[0]), 10 * slot);
+		shm_set(shm_module_cell(&f->shm, slot, at[1]), (uint64_t)-4);
+		shm_hist_add_shared(shm_module_hist(&f->shm, slot, at[3]), 1000000, slot);
+	}
+	shm_set(&shm_slot(&f->shm, 2)->kind, SHM_FREE);
+}
+
+static void test_module(void **state)
+{
+	struct fixture *f = *state;
+	struct shm_slot *w[2];
+	json_t *doc, *list, *o;
+
+	populate(f, w);
+	doc = ask_json(f, "/status", 200);
+	list = json_object_get(json_object_get(doc, "module"), "metrics");
+	assert_true(json_is_array(list));
+	assert_int_equal(json_array_size(list), 0);
+	json_decref(doc);
+	make_module(f);
+	ask(f, "/metrics");
+	assert_int_equal(times_in(f, "# TYPE b_total counter\n"), 1);
+	assert_int_equal(times_in(f, "# HELP b_total Of b: \\\\ and\\nmore.\n"), 1);
+	assert_int_equal(times_in(f, "# TYPE a gauge\n"), 1);
+	assert_int_equal(times_in(f, "# TYPE c_seconds histogram\n"), 1);
+	/* The series of a name stand together, and all of them behind ours. */
+	assert_non_null(strstr(f->reply.body.p, "b_total{k=\"1\"} 0\nb_total{k=\"2\"} 30\n"));
+	assert_null(strstr(strstr(f->reply.body.p, "# HELP a "), "capricorn_"));
+	assert_true(metric(f, "a") == -4); /* the share of the dead one is gone */
+	assert_true(metric(f, "c_seconds_count") == 3);
+	assert_true(metric(f, "c_seconds_sum") == 3);
+	assert_true(metric(f, "c_seconds_bucket{le=\"0.524287\"}") == 0);
+	assert_true(metric(f, "c_seconds_bucket{le=\"1.048575\"}") == 3);
+	assert_true(metric(f, "c_seconds_bucket{k=\"v\",le=\"+Inf\"}") == 0);
+	assert_true(metric(f, "c_seconds_count{k=\"v\"}") == 0);
+
+	doc = ask_json(f, "/status", 200);
+	list = json_object_get(json_object_get(doc, "module"), "metrics");
+	assert_int_equal(json_array_size(list), 5);
+	o = json_array_get(list, 0);
+	assert_string_equal(text(o, "name"), "b_total");
+	assert_string_equal(text(o, "labels"), "k=\"2\"");
+	assert_string_equal(text(o, "kind"), "counter");
+	assert_int_equal(number(o, "value"), 30);
+	assert_true(json_is_true(json_object_get(o, "current")));
+	o = json_array_get(list, 1);
+	assert_int_equal(number(o, "value"), -4);
+	o = json_array_get(list, 3);
+	assert_string_equal(text(o, "kind"), "histogram");
+	assert_int_equal(number(o, "count"), 3);
+	assert_int_equal(number(o, "sum"), 3);
+	assert_true(json_real_value(json_object_get(o, "p50")) >= 1 &&
+		    json_real_value(json_object_get(o, "p99")) < 1.2);
+	json_decref(doc);
+
+	/* A generation that has no use for them: they are shown, and said to be of the past. */
+	shm_set(&f->shm.inst->generation, 2);
+	doc = ask_json(f, "/status", 200);
+	list = json_object_get(json_object_get(doc, "module"), "metrics");
+	assert_true(json_is_false(json_object_get(json_array_get(list, 0), "current")));
+	json_decref(doc);
+}
+
 static void test_refusals(void **state)
 {
 	static const char *const later[] = {"/dashboard", "/api/v1/performance/dashboard",
@@ -455,6 +572,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stats, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_active, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_metrics, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_module, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
 		cmocka_unit_test(test_metrics_doc),
