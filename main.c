@@ -103,7 +103,6 @@ static int run(const struct conf_input *in, struct conf *conf)
 	static const struct master_roles roles = {
 		.worker = worker_main,
 		.keeper = keeper_main,
-		.route_labels = app_route_labels,
 	};
 
 	signal(SIGPIPE, SIG_IGN); /* a log that nobody reads is an error code, not an end */

@@ -219,6 +219,14 @@ int capri_respond_ref(struct capri_request *c, int status, const char *type, con
 	return answer_give(c, &a);
 }
 
+int app_respond_strbuf(struct capri_request *c, int status, const char *type, struct strbuf *sb)
+{
+	size_t len = sb->len;
+	char *text = strbuf_take(sb);
+
+	return text ? capri_respond_ref(c, status, type, text, len, free, text) : CAPRI_E_NOMEM;
+}
+
 int capri_respond_fill(struct capri_request *c, int status, const char *type, uint64_t total,
 		       capri_fill_f *fill, void (*release)(void *arg), void *arg)
 {

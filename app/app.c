@@ -56,6 +56,7 @@ int app_new(const struct heritage *h, struct loop *l, struct app **ret_app)
 	a->loop = l;
 	a->slot = shm_slot(h->shm, h->slot);
 	a->loop_thread = pthread_self();
+	look_init(a);
 	pool_init(&a->pool, &h->conf->s);
 	rc = bridge_open(a);
 	if (rc != 0) {

@@ -15,6 +15,7 @@
 #define APP_APP_PRIV_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "app/app.h"
@@ -46,6 +47,7 @@ struct route {
 	uint64_t timeout_ns;             /* 0: the setting's */
 	uint64_t body_max;
 	uint32_t label;                  /* its number in the segment */
+	_Atomic uint32_t twice;          /* second completions, not counted yet */
 };
 
 /* Bytes between a thread and the loop, in either direction. Guarded by the call's lock. */
@@ -62,7 +64,7 @@ struct block {
 	_Alignas(16) char data[];
 };
 
-enum answer_way { WAY_COPY, WAY_REF, WAY_FILE, WAY_FILL, WAY_PROBLEM, WAY_STREAM };
+enum answer_way { WAY_COPY, WAY_REF, WAY_FILE, WAY_FILL, WAY_PROBLEM };
 
 /* An answer that is given in one thread and carried out in the loop. */
 struct answer {
@@ -71,7 +73,7 @@ struct answer {
 	const char *type;
 	const char *body;                /* COPY, REF; the detail of a PROBLEM */
 	size_t len;
-	int64_t total;                   /* FILL, STREAM */
+	int64_t total;                   /* FILL, or of a stream */
 	int fd;                          /* FILE */
 	uint64_t offset;
 	capri_fill_f *fill;
@@ -107,6 +109,7 @@ struct capri_request {
 	int result;                      /* of a pool handler */
 	uint32_t row;                    /* kept after the exchange; UINT32_MAX = none */
 	uint64_t deadline_ns;            /* as the loop knows it */
+	uint64_t abandoned_ns;
 	_Atomic uint64_t new_deadline_ns;
 	struct answer answer;
 	struct flow in, out;
@@ -164,10 +167,11 @@ struct bridge {
 
 struct pool {
 	pthread_mutex_t lock;
-	pthread_cond_t cond;
+	pthread_cond_t cond, gone;
 	struct capri_request *first, *last;
 	uint32_t queued, queue_max;
 	uint32_t threads, threads_max, idle;
+	uint32_t woken;                  /* of the idle ones, not up yet */
 	bool quit;
 };
 
@@ -196,6 +200,7 @@ struct app {
 	uint32_t ndetached, nstuck, nabandoned;
 	struct timer look;
 	uint32_t ntimers;
+	_Atomic bool twice;              /* some route has second completions to count */
 	struct bridge bridge;
 	struct pool pool;
 	bool draining;
@@ -244,22 +249,30 @@ void call_ended(struct capri_request *c);
 void call_gone(struct request *r, void *arg);  /* request_gone_f: the exchange is over */
 void call_hangup(struct request *r, void *arg);
 
+void call_set_deadline(struct capri_request *c, uint64_t due_ns); /* loop */
+
 /* ---- dispatch.c ---- */
 /* Calls the handler, or the next one if it declines. */
 void dispatch_run(struct capri_request *c);
 /* What a handler has returned. */
 void dispatch_result(struct capri_request *c, int result);
 
+/* Counts an error by the call's route; in the loop. */
+void app_error(const struct capri_request *c, enum shm_error type);
+
 /* ---- answer.c ---- */
+/* A finished text; the buffer is empty afterwards. */
+int app_respond_strbuf(struct capri_request *c, int status, const char *type, struct strbuf *sb);
 /* Carries an answer out; in the loop. */
 void answer_perform(struct capri_request *c, const struct answer *a);
 /* Takes an answer over from the owner. 0 or negative. */
-int answer_give(struct capri_request *c, struct answer *a);
+int answer_give(struct capri_request *c, const struct answer *a);
+/* The first answer, and from a thread that may give it? */
 bool answer_may_begin(struct capri_request *c, int *ret_err);
 
 /* ---- stream.c ---- */
-void stream_perform(struct capri_request *c);  /* begins it in the exchange */
 void stream_more(struct capri_request *c);     /* the loop looks at the flow */
+void stream_break(struct capri_request *c);    /* it ends without being whole */
 void stream_cut(struct capri_request *c);      /* wakes who waits; nothing will be taken any more */
 void stream_fini(struct capri_request *c);
 /* A body that comes as a stream: begins to take it. */
@@ -281,6 +294,10 @@ void bridge_post(struct capri_request *c, unsigned what);  /* any thread */
 /* ---- look.c: calls that take long ---- */
 void look_begin(struct app *a, struct capri_request *c);
 void look_end(struct app *a, struct capri_request *c);
+int32_t app_thread_id(void);
+void app_keep_thread_signals(sigset_t *set);
+void look_report(struct app *a, struct capri_request *c, uint64_t now, bool stuck);
+void look_init(struct app *a);
 void look_abandoned(struct app *a, struct capri_request *c); /* its exchange is over */
 
 #endif

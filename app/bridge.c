@@ -147,8 +147,8 @@ static void count_twice(struct app *a)
 	for (struct route *rt = a->routes; rt; rt = rt->next) {
 		uint32_t n = atomic_exchange(&rt->twice, 0);
 
-		if (n > 0)
-			shm_error_add(a->h->shm, a->h->slot, rt->label, SHM_ERR_TWICE, n);
+		for (; n > 0; n--)
+			shm_error_add(a->h->shm, a->h->slot, rt->label, SHM_ERR_TWICE);
 	}
 }
 

@@ -8,7 +8,6 @@
 
 #include "app/app_priv.h"
 #include "base/check.h"
-#include "base/clock.h"
 
 static void rest(struct call_list *l, struct capri_request *c)
 {
@@ -199,7 +198,7 @@ bool call_detach(struct capri_request *c)
 	c->cancel_fn = NULL;
 	c->writable_fn = NULL;
 	c->row = UINT32_MAX;
-	c->deadline_ns = UINT64_MAX;
+	c->deadline_ns = request_due(c->r);
 	c->body_at = 0;
 	c->body_paused = c->stream_begun = c->stream_ok = false;
 	c->reported_slow = c->reported_stuck = c->abandoned = false;

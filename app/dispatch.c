@@ -49,6 +49,11 @@ static void nothing_there(struct capri_request *c)
 
 /* ---- failures ---- */
 
+void app_error(const struct capri_request *c, enum shm_error type)
+{
+	shm_error_add(c->app->h->shm, c->app->h->slot, c->route->label, type);
+}
+
 /* The handler has failed the request: 500, or a cut if a part of the answer is out. */
 static void fail(struct capri_request *c, const char *why)
 {

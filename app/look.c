@@ -3,6 +3,7 @@
  * Calls that outlive a turn of the loop: who they are, what their rows say, and which of them are
  * slow, stuck or abandoned. They are looked at four times a second while there are any.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -10,6 +11,18 @@
 #include "app/app_priv.h"
 #include "base/clock.h"
 #include "base/log.h"
+
+void look_report(struct app *a, struct capri_request *c, uint64_t now, bool stuck)
+{
+	(void)a;
+	log_warnx("%s: %s, request %.*s, %.1f s", stuck ? "STUCK" : "SLOW", c->route->name,
+		  (int)c->id.len, c->id.p, (double)(now - c->since_ns) / 1e9);
+}
+
+void app_keep_thread_signals(sigset_t *set)
+{
+	(void)set;
+}
 
 int32_t app_thread_id(void)
 {
@@ -43,6 +56,7 @@ void look_begin(struct app *a, struct capri_request *c)
 void look_abandoned(struct app *a, struct capri_request *c)
 {
 	c->abandoned = true;
+	c->abandoned_ns = loop_now(a->loop);
 	set_abandoned(a, a->nabandoned + 1);
 	serve_row_state(a->serve, c->row, SHM_ROW_ABANDONED);
 }
@@ -86,6 +100,18 @@ static void stuck(struct app *a, struct capri_request *c, uint64_t now)
 		a->idle(a->idle_arg);
 }
 
+/* The deadline is for the head of the answer; who streams hears of the end when its client goes. */
+static bool is_stuck(const struct capri_request *c, uint64_t now)
+{
+	uint64_t from = c->deadline_ns;
+
+	if (from == UINT64_MAX || !c->abandoned)
+		return false;
+	if (c->streaming && c->abandoned_ns > from)
+		from = c->abandoned_ns;
+	return now > from && now - from > LATE_NS;
+}
+
 static void look_at(struct app *a, struct capri_request *c, uint64_t now)
 {
 	uint64_t slow_ns = (uint64_t)a->conf->s.slow_request_threshold * NS_PER_MS;
@@ -93,8 +119,7 @@ static void look_at(struct app *a, struct capri_request *c, uint64_t now)
 
 	if (c->r && !c->streaming && atomic_load(&c->at) == CALL_RUNNING)
 		request_waits_as(c->r, SHM_ROW_RUNNING);
-	if (!c->reported_stuck && c->deadline_ns != UINT64_MAX && now > c->deadline_ns &&
-	    now - c->deadline_ns > LATE_NS && !(c->streaming && c->r)) {
+	if (!c->reported_stuck && is_stuck(c, now)) {
 		stuck(a, c, now);
 		return;
 	}

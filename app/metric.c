@@ -86,5 +86,5 @@ void capri_gauge_set(struct capri_metric *m, int64_t value)
 void capri_histogram_observe(struct capri_metric *m, double seconds)
 {
 	if (m && m->hist)
-		shm_hist_add_any(m->hist, seconds > 0 ? (uint64_t)(seconds * 1e6) : 0);
+		shm_hist_add_shared(m->hist, seconds > 0 ? (uint64_t)(seconds * 1e6) : 0, 1);
 }

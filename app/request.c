@@ -6,8 +6,6 @@
 #include "app/app_priv.h"
 #include "base/clock.h"
 
-#define QUERY_VALUE_MAX 65536u
-
 struct capri_str capri_method(const struct capri_request *c)
 {
 	return to_str(c->head->method_text);
@@ -31,16 +29,10 @@ struct capri_str capri_query(const struct capri_request *c)
 struct capri_str capri_query_param(struct capri_request *c, const char *name)
 {
 	const struct capri_str none = {NULL, 0};
-	struct slice query = c->head->query;
-	size_t len;
-	char *out;
+	struct slice raw = http_query_find(c->head->query, slice_of(name));
+	char *out = raw.p ? call_alloc(c, raw.len + 1) : NULL;
 
-	if (!query.p)
-		return none;
-	out = call_alloc(c, query.len + 1); /* decoded it is never longer */
-	if (!out || !http_query_find(query, slice_of(name), out, query.len + 1, &len))
-		return none;
-	return (struct capri_str){out, len};
+	return out ? (struct capri_str){out, http_query_decode(raw, out)} : none;
 }
 
 struct capri_str capri_param(const struct capri_request *c, const char *name)

@@ -225,3 +225,14 @@ LOG_FUNCTION(log_warnx, LOG_LV_WARNING, false)
 LOG_FUNCTION(log_err, LOG_LV_ERROR, true)
 LOG_FUNCTION(log_errx, LOG_LV_ERROR, false)
 LOG_FUNCTION(log_crit, LOG_LV_CRITICAL, false)
+
+void log_at(enum log_level level, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!log_enabled(level))
+		return;
+	va_start(ap, fmt);
+	vlog(level, false, fmt, ap);
+	va_end(ap);
+}

@@ -28,6 +28,7 @@ void log_set_sink(log_sink_f *sink, void *arg); /* NULL = standard error, blocki
 bool log_enabled(enum log_level level);
 uint64_t log_lost(void); /* lines that this process could not hand over */
 
+__attribute__((format(printf, 2, 3))) void log_at(enum log_level level, const char *fmt, ...);
 /* x = without errno text, as in BSD's warnx(). */
 __attribute__((format(printf, 1, 2))) void log_debug(const char *fmt, ...);
 __attribute__((format(printf, 1, 2))) void log_info(const char *fmt, ...);

@@ -91,6 +91,8 @@ static uint32_t to_epoll(unsigned events)
 		e |= EPOLLOUT;
 	if (events & LOOP_RDHUP)
 		e |= EPOLLRDHUP;
+	if (events & LOOP_EDGE)
+		e |= EPOLLET;
 	if (events & LOOP_EXCLUSIVE)
 		e |= EPOLLEXCLUSIVE;
 	return e;

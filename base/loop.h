@@ -18,6 +18,7 @@ struct timer;
 #define LOOP_OUT       2u /* writable */
 #define LOOP_RDHUP     4u /* the peer has shut down its sending side */
 #define LOOP_ERR       8u /* error or hang-up; reported whether asked for or not */
+#define LOOP_EDGE      32u /* told once of each change (an eventfd that nobody reads) */
 #define LOOP_EXCLUSIVE 16u /* of several loops on one descriptor wake one (listeners) */
 
 typedef void watch_cb_f(struct loop *l, struct watch *w, unsigned events);

@@ -216,7 +216,6 @@ static int open_all(struct master *m, struct conf *c)
 	}
 	master_oom_open(m);
 	fill_instance(m);
-	master_enter_routes(m, c, m->cur.number);
 	return 0;
 }
 

@@ -16,9 +16,6 @@ struct master_roles {
 	/* Called in the forked child; what they return is the exit code (enum heritage_exit). */
 	int (*worker)(const struct heritage *h);
 	int (*keeper)(const struct heritage *h);
-	/* Labels of the app's routes, ended by NULL, to be entered into the segment's directory at
-	 * boot and at each reload. May be NULL, and may return NULL: none. */
-	const char *const *(*route_labels)(const struct conf *conf);
 };
 
 /*

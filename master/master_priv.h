@@ -236,7 +236,6 @@ void master_reload(struct master *m);
 void master_reload_settle(struct master *m);  /* promotes; ends; begins the remembered one */
 void master_reload_fail(struct master *m, const char *why);
 bool master_reloading(const struct master *m);
-void master_enter_routes(struct master *m, const struct conf *c, uint32_t generation);
 void master_generation_end(struct generation *g); /* frees what it owns; it is none then */
 
 /* ---- logs.c ---- */

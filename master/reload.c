@@ -59,14 +59,6 @@ static struct conf *load(struct master *m)
 	return next;
 }
 
-void master_enter_routes(struct master *m, const struct conf *c, uint32_t generation)
-{
-	const char *const *label = m->roles->route_labels ? m->roles->route_labels(c) : NULL;
-
-	for (; label && *label; label++)
-		(void)shm_route_intern(&m->shm, *label, generation); /* full: counted as "other" */
-}
-
 /* A count that was changed live holds until the configured one has itself changed. */
 static uint32_t wanted_by(const struct master *m, const struct conf *next)
 {
@@ -125,7 +117,6 @@ void master_reload(struct master *m)
 		.wanted = wanted_by(m, next),
 	};
 	m->reload_open = true;
-	master_enter_routes(m, next, m->next.number);
 	log_info("Reloading: generation %u with %u workers", m->next.number, m->next.wanted);
 }
 

@@ -299,7 +299,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static uint64_t request_due(const struct conn *c)
+static uint64_t exchange_due(const struct conn *c)
 {
 	const struct serve *s = c->serve;
 	const struct request *r = c->req;
@@ -354,13 +354,13 @@ static uint64_t conn_due(const struct conn *c)
 		return linger_due(c);
 	case CL_WRITE:
 		due = after(c->progress_ns, s->write_ns);
-		return c->req ? least(due, request_due(c)) : due;
+		return c->req ? least(due, exchange_due(c)) : due;
 	case CL_BODY:
 	case CL_BUSY:
 	case CL_COUNT:
 		break;
 	}
-	return c->req ? request_due(c) : UINT64_MAX;
+	return c->req ? exchange_due(c) : UINT64_MAX;
 }
 
 static void conn_settle(struct conn *c)

@@ -55,6 +55,7 @@ void request_on_hangup(struct request *r, request_gone_f *cb);
 
 /* When the head of the answer is due (loop time; UINT64_MAX = never). Default: REQUEST_TIMEOUT. */
 void request_deadline(struct request *r, uint64_t due_ns);
+uint64_t request_due(const struct request *r);
 /* Bytes that the body may have; CLIENT_MAX_BODY_SIZE unless said otherwise. Every handler calls it
  * before it does anything with the request. false: the body is announced as larger, and the request
  * has been ended with 413. */

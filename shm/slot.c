@@ -19,6 +19,7 @@ static void clear_gauges(struct shm *s, uint32_t i)
 
 	shm_set(&slot->connections, 0);
 	shm_set(&slot->in_flight, 0);
+	shm_set(&slot->abandoned, 0);
 	shm_set(&slot->current_row, 0);
 	shm_set(&slot->listening, 0);
 	shm_set(&slot->phase, SHM_PH_NONE);

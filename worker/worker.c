@@ -33,7 +33,7 @@ struct worker {
 	struct loop *loop;
 	struct serve *serve;
 	struct acceptor *acceptor;
-	struct app_bound app;
+	struct app *app;
 	struct watch command, lifeline, term;
 	struct timer beat, deadline;
 	uint64_t born_ns;
@@ -71,12 +71,23 @@ static bool log_to_ring(void *arg, const char *line, size_t len)
 
 /* ---- leaving ---- */
 
+/* All clients have gone, and every call that is not stuck has ended: whoever works on for nobody
+ * is let finish, too. */
+static void leave_if_idle(struct worker *w)
+{
+	if (serve_connections(w->serve) == 0 && !app_busy(w->app))
+		w->leave = true;
+}
+
 static void on_drained(struct serve *s, void *arg)
 {
-	struct worker *w = arg;
-
 	(void)s;
-	w->leave = true;
+	leave_if_idle(arg);
+}
+
+static void on_app_idle(void *arg)
+{
+	leave_if_idle(arg);
 }
 
 static void on_deadline(struct loop *l, struct timer *t)
@@ -90,6 +101,7 @@ static void drain(struct worker *w, uint32_t linger_ms, bool empty_queue)
 {
 	atomic_store_explicit(&w->slot->phase, SHM_PH_DRAINING, memory_order_release);
 	accept_stop(w->acceptor, empty_queue);
+	app_drain(w->app, on_app_idle, w);
 	serve_drain(w->serve, linger_ms, on_drained, w);
 }
 
@@ -216,21 +228,17 @@ static int boot(struct worker *w)
 	uint32_t max = (uint32_t)set->worker_connections;
 	struct serve_options o = {
 		.heritage = w->h, .connections_max = max, .handler = app_handle,
-		.handler_arg = &w->app,
 	};
-	const struct app *app;
-	int rc;
+	int rc, term = term_fd(); /* blocked before a thread can be there that would take it */
 
-	if (app_find(w->h->conf->app, &app) != 0) {
-		log_errx("the app cannot be loaded");
-		return HERITAGE_EXIT_APP;
-	}
-	app_bind(&w->app, app, w->h);
-	if (loop_init(&w->loop, serve_timers(max) + ACCEPT_TIMERS + 2) != 0) {
+	if (loop_init(&w->loop, serve_timers(max) + ACCEPT_TIMERS + APP_TIMERS + 2) != 0) {
 		log_err("cannot make an event loop");
 		return HERITAGE_EXIT_BOOT;
 	}
+	if (app_new(w->h, w->loop, &w->app) != 0)
+		return HERITAGE_EXIT_APP;
 	o.loop = w->loop;
+	o.handler_arg = w->app;
 	rc = serve_new(&o, &w->serve);
 	if (rc == 0)
 		rc = accept_new(w->h, w->loop, w->serve, &w->acceptor);
@@ -241,10 +249,11 @@ static int boot(struct worker *w)
 	}
 	if (watch_fd(w, &w->command, w->h->slot_efd[w->h->slot], on_command) != 0 ||
 	    watch_fd(w, &w->lifeline, w->h->lifeline_fd, on_lifeline) != 0 ||
-	    watch_fd(w, &w->term, term_fd(), on_term) != 0) {
+	    watch_fd(w, &w->term, term, on_term) != 0) {
 		log_err("cannot watch a descriptor");
 		return HERITAGE_EXIT_BOOT;
 	}
+	app_attach(w->app, w->serve);
 	w->deadline.cb = on_deadline;
 	w->beat.cb = on_beat;
 	timer_arm(w->loop, &w->beat, loop_now(w->loop) + BEAT_NS);
@@ -256,6 +265,7 @@ static void run(struct worker *w)
 	while (!w->leave) {
 		accept_decide(w->acceptor);
 		loop_run_once(w->loop, -1);
+		app_end_turn(w->app);
 		after_turn(w);
 		serve_end_turn(w->serve);
 	}
@@ -280,6 +290,8 @@ int worker_main(const struct heritage *h)
 	}
 	accept_free(w.acceptor);
 	serve_free(w.serve);
+	if (!app_free(w.app))
+		_exit(w.exit_code); /* a thread that cannot be ended still uses all of this */
 	loop_free(w.loop);
 	/* Exit handlers run after this frame is gone: nothing may reach for it any more. */
 	(void)prctl(PR_SET_PDEATHSIG, 0);
