@@ -97,9 +97,9 @@ enum capri_body_mode { CAPRI_BODY_WHOLE, CAPRI_BODY_STREAM };
 /*
  * A route. The pattern is matched with the path as capri_path() gives it: literal segments, {name}
  * for one segment, and a last "*" for the rest, which may be empty (both "/files/" and "/files/a/b"
- * match "/files/" + "*"). The most specific pattern is asked first: a literal segment before {name} before
- * "*". A GET route also answers HEAD (the body is left out), and OPTIONS is answered by itself. Two
- * routes with the same pattern and a method in common are an error.
+ * match "/files/" + "*"). The most specific pattern is asked first: a literal segment before {name}
+ * before "*". A GET route also answers HEAD (the body is left out), and OPTIONS is answered by
+ * itself. The pattern "*" alone is for everything that no other route takes. Two routes with the same pattern and a method in common are an error.
  */
 struct capri_route {
 	const char *methods;          /* "GET", "GET, POST"; NULL or "*": any */
@@ -145,7 +145,8 @@ CAPRI_EXPORT int capri_add_route(struct capri_worker *w, const struct capri_rout
 
 /* [any] The module's own settings, the section `module:` of the configuration file. A dotted path
  * names a value ("database.host", "hosts.0"); numbers and booleans are given as they are written.
- * p is NULL when there is none or it is a list or mapping. Valid as long as the worker. */
+ * p is NULL when there is none or it is a list or mapping. NUL-terminated; valid as long as the
+ * worker. */
 CAPRI_EXPORT struct capri_str capri_setting(const struct capri_worker *w, const char *path);
 /* [any] The whole section as a JSON object ("{}" without one); NUL-terminated. */
 CAPRI_EXPORT struct capri_str capri_settings_json(const struct capri_worker *w);
@@ -254,9 +255,9 @@ CAPRI_EXPORT void capri_body_resume(struct capri_request *r); /* [owner] */
 
 /* [owner] The head of the answer is due so long from now; 0: no deadline. */
 CAPRI_EXPORT void capri_set_deadline(struct capri_request *r, uint32_t after_ms);
-/* [owner] Has the client gone, or the deadline passed? Then nothing that is sent has an effect, and
- * the handler should end; the request is still its own until it has. The client of a request whose
- * time is over has been told 504. */
+/* [owner] Has the client gone, or shut its sending side (it may still wait for the answer: who can
+ * tell), or has the deadline passed (the client has been told 504)? Then the handler should end;
+ * the request is still its own until it has. */
 CAPRI_EXPORT bool capri_cancelled(const struct capri_request *r);
 /* [loop, async handler] Calls fn in the loop when that happens. The request still has to be
  * completed, which fn may do. */
