@@ -96,14 +96,67 @@ static void watch_heartbeat(struct master *m, struct child *c, uint64_t now, uin
 	}
 	shm_set(&shm_slot(&m->shm, c->slot)->stuck, 1);
 	master_report_timeout(m, c, now - c->beat_seen_ns);
-	master_doom(m, c, REASON_TIMEOUT, SIGABRT);
+	master_explain_cancel(m, c);
+	c->explaining = master_explain(m, c, EXPLAIN_TIMEOUT, c->pid);
+	master_doom(m, c, REASON_TIMEOUT, c->explaining ? 0 : SIGABRT);
 	sooner(next, now + ms_to_ns(ABORT_MS));
+}
+
+void master_explained(struct master *m, struct child *c)
+{
+	if (c->state != CHILD_DOOMED || !c->explaining)
+		return;
+	c->explaining = false;
+	c->since_ns = loop_now(m->loop); /* ABRT has its time from now */
+	master_kill(c, SIGABRT);
+	master_tick_soon(m);
+}
+
+/* ---- slow requests: seen, not judged ---- */
+
+/* A loop that has not turned for the threshold, all of the time with the same request. */
+static void watch_slow(struct master *m, struct child *c, uint64_t now, uint64_t *next)
+{
+	const struct settings *set = &conf_of(m, c)->s;
+	uint32_t row = shm_get(&shm_slot(&m->shm, c->slot)->current_row);
+	struct shm_row_view v;
+	uint64_t due;
+
+	if (!set->log_slow_requests || c->kind != SHM_WORKER || row == 0 ||
+	    row > m->shm.geo.rows || !shm_row_read(shm_row(&m->shm, c->slot, row - 1), &v)) {
+		c->hold.row = 0;
+		return;
+	}
+	if (c->hold.row != row || c->hold.row_since_ns != v.since_ns ||
+	    c->hold.beat != c->beat_word) {
+		/* It told of its last turn; at this request it has been for as long as it is there,
+		 * at most. */
+		c->hold.beat = c->beat_word;
+		c->hold.row = row;
+		c->hold.row_since_ns = v.since_ns;
+		c->hold.seen_ns = v.since_ns > c->beat_seen_ns && v.since_ns < now ? v.since_ns :
+				  now;
+	}
+	if (c->hold.told_row == row && c->hold.told_since_ns == v.since_ns)
+		return;
+	due = end_of(m, c->hold.seen_ns, ms_to_ns(set->slow_request_threshold));
+	if (now < due) {
+		sooner(next, due);
+		return;
+	}
+	c->hold.told_row = row;
+	c->hold.told_since_ns = v.since_ns;
+	master_report_slow(m, c, now - c->hold.seen_ns, &v);
 }
 
 static void watch_doomed(struct master *m, struct child *c, uint64_t now, uint64_t *next)
 {
 	uint64_t due = end_of(m, c->since_ns, ms_to_ns(ABORT_MS));
 
+	if (c->explaining && now >= due + ms_to_ns(ABORT_MS))
+		master_explained(m, c); /* cannot be; it shall not live for ever then */
+	if (c->explaining)
+		return;
 	if (c->kill_sent)
 		return; /* nothing is stronger; a process in state D goes when the kernel lets it */
 	if (now >= due)
@@ -124,6 +177,7 @@ static void watch_child(struct master *m, struct child *c, uint64_t now, uint64_
 	case CHILD_READY:
 	case CHILD_ASKED:
 	case CHILD_REPLACING:
+		watch_slow(m, c, now, next);
 		watch_heartbeat(m, c, now, next);
 		break;
 	case CHILD_LEAVING:
@@ -151,7 +205,7 @@ static void note_lateness(struct master *m, uint64_t now)
 static void on_tick(struct loop *l, struct timer *t)
 {
 	struct master *m = (struct master *)((char *)t - offsetof(struct master, tick));
-	uint64_t now = loop_now(l), next = now + ms_to_ns(TICK_MS), pause;
+	uint64_t now = loop_now(l), next = now + ms_to_ns(TICK_MS), pause, explain;
 
 	m->tick_again = false;
 	note_lateness(m, now);
@@ -159,6 +213,8 @@ static void on_tick(struct loop *l, struct timer *t)
 	for (uint32_t i = 0; i < m->nslots; i++)
 		if (m->child[i].state != CHILD_NONE)
 			watch_child(m, &m->child[i], now, &next);
+	explain = master_explain_tick(m, now);
+	sooner(&next, explain);
 	master_settle(m);
 	pause = master_backoff_tick(m, now);
 	if (pause != 0)
@@ -192,6 +248,7 @@ static void on_child_word(struct loop *l, struct watch *w, unsigned events)
 	for (uint32_t i = 0; i < m->nslots; i++)
 		if (m->child[i].state != CHILD_NONE)
 			master_look(m, &m->child[i]);
+	master_explain_look(m);
 	master_settle(m);
 }
 

@@ -31,7 +31,7 @@ static const struct section_kind {
 	[SHM_SEC_HISTS] = {"histograms", 1},   [SHM_SEC_SERIES] = {"series", 1},
 	[SHM_SEC_ROUTES] = {"routes", 1},      [SHM_SEC_RINGS] = {"rings", 1},
 	[SHM_SEC_RING_DATA] = {"ring_data", 1}, [SHM_SEC_EXITS] = {"exits", 1},
-	[SHM_SEC_EVENTS] = {"events", 1},
+	[SHM_SEC_EVENTS] = {"events", 1},      [SHM_SEC_DUMPS] = {"dumps", 1},
 };
 
 void shm_geometry_for(struct shm_geometry *g, uint32_t workers_max, uint32_t connections,
@@ -89,6 +89,7 @@ size_t shm_layout(const struct shm_geometry *g, struct shm_section sec[SHM_SEC_C
 		[SHM_SEC_RING_DATA] = {g->ring_bytes, n},
 		[SHM_SEC_EXITS] = {SHM_EXIT_WORDS * 8, g->exits},
 		[SHM_SEC_EVENTS] = {SHM_EVENT_WORDS * 8, g->events},
+		[SHM_SEC_DUMPS] = {sizeof(struct shm_dump), n},
 	};
 	uint64_t at = 0;
 
@@ -132,6 +133,7 @@ void shm_place(struct shm *s)
 	s->ring_data = at[SHM_SEC_RING_DATA];
 	s->exits = at[SHM_SEC_EXITS];
 	s->events = at[SHM_SEC_EVENTS];
+	s->dumps = at[SHM_SEC_DUMPS];
 }
 
 void shm_format(struct shm *s)
@@ -230,7 +232,7 @@ size_t shm_usage(const struct shm *s, struct shm_usage *lines, size_t max)
 	/* A histogram is in use when a route of that number exists: for every slot. */
 	used[SHM_SEC_HISTS] = used[SHM_SEC_ROUTES] * s->geo.slots;
 	used[SHM_SEC_SERIES] = used_series(s);
-	used[SHM_SEC_RINGS] = used[SHM_SEC_SLOTS];
+	used[SHM_SEC_RINGS] = used[SHM_SEC_DUMPS] = used[SHM_SEC_SLOTS];
 	used[SHM_SEC_EXITS] = min_u64(shm_get(&s->inst->exit_count), s->geo.exits);
 	used[SHM_SEC_EVENTS] = min_u64(shm_get(&s->inst->event_count), s->geo.events);
 	for (; n < SHM_SEC_COUNT && n < max; n++)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "shm/dump.h"
 
 /* The owner's gauges: true only as long as it lives. */
 static void clear_gauges(struct shm_slot *slot)
@@ -62,6 +63,7 @@ int shm_slot_claim(struct shm *s, enum shm_kind kind, uint32_t generation, uint6
 	s->claimed[i] = true;
 	slot = shm_slot(s, (uint32_t)i);
 	clear_incarnation(slot);
+	dump_clear(&s->dumps[i]);
 	shm_set(&slot->generation, generation);
 	shm_set(&slot->born_ns, now_ns);
 	shm_set(&slot->incarnation, shm_get(&slot->incarnation) + 1);
