@@ -165,8 +165,10 @@ void master_look(struct master *m, struct child *c)
 	}
 	if (c->kind != SHM_WORKER)
 		return;
-	if (c->state == CHILD_READY && shm_get(&s->why) == SHM_WHY_MAX_REQUESTS)
+	if (c->state == CHILD_READY && shm_get(&s->why) == SHM_WHY_MAX_REQUESTS) {
 		c->state = CHILD_ASKED;
+		c->ask = REASON_MAX_REQUESTS;
+	}
 	if (c->state >= CHILD_READY && c->state < CHILD_LEAVING && phase == SHM_PH_DRAINING) {
 		log_info("Worker (pid:%d) drains on its own", (int)c->pid);
 		c->state = CHILD_LEAVING;

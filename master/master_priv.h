@@ -26,6 +26,7 @@
 #define QUICK_MS         2000  /* quick stop: from the command to KILL */
 #define KEEPER_STOP_MS   5000  /* the keeper writes what is left in the rings */
 #define EARLY_DEATH_MS   2000  /* younger than this: it counts for the back-off */
+#define MEMORY_AGE_MS    10000 /* a worker younger than this is not replaced for its memory */
 #define BACKOFF_MIN_MS   100
 #define BACKOFF_MAX_MS   10000
 
@@ -78,6 +79,9 @@ struct child {
 	int control_fd;            /* the master's end of the pair */
 	enum shm_command command;  /* the strongest that it was given */
 	enum shm_reason reason;    /* why it leaves or is doomed (from LEAVING on) */
+	enum shm_reason ask;       /* why it is to be replaced (ASKED and REPLACING) */
+	uint64_t samples_seen;     /* of its memory */
+	uint32_t over;             /* samples above MAX_WORKER_MEMORY in a row */
 	bool kill_sent;
 	bool explaining;           /* doomed, but not before its stack is told, or cannot be */
 	bool stack_told;
@@ -97,6 +101,7 @@ struct generation {
 	struct conf *conf;
 	uint32_t wanted;           /* workers */
 	uint32_t boot_spawned;     /* of its first set, before any was ready */
+	bool memory_told;          /* that MAX_WORKER_MEMORY is below what a fresh worker takes */
 };
 
 struct backoff {
@@ -207,6 +212,11 @@ int master_spawn(struct master *m, enum shm_kind kind, const struct generation *
 const char *master_reason_word(enum shm_reason r);
 const char *master_reason_text(enum shm_reason r);
 const char *master_kind_name(enum shm_kind kind);                 /* "Worker", "Keeper" */
+/* Replaced one by one: for its requests or its memory. */
+static inline bool reason_recycles(enum shm_reason r)
+{
+	return r == REASON_MAX_REQUESTS || r == REASON_MAX_MEMORY;
+}
 static inline bool child_is_worker(const struct child *c)
 {
 	return c->state != CHILD_NONE && c->kind == SHM_WORKER;

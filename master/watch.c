@@ -112,6 +112,48 @@ void master_explained(struct master *m, struct child *c)
 	master_tick_soon(m);
 }
 
+/* ---- memory ---- */
+
+static struct generation *generation_of(struct master *m, const struct child *c)
+{
+	return m->next.conf && c->generation == m->next.number ? &m->next : &m->cur;
+}
+
+/* The keeper samples, we judge: a wrong word costs one recycling in a worker's first minutes, no
+ * more. Two samples in a row, so that a peak is none; and not before the worker is some age, so that
+ * a limit below what every worker takes is no storm. */
+static void watch_memory(struct master *m, struct child *c, uint64_t now)
+{
+	const struct settings *set = &conf_of(m, c)->s;
+	const struct shm_slot *s = shm_slot(&m->shm, c->slot);
+	uint64_t samples = atomic_load_explicit(&s->samples, memory_order_acquire);
+	uint64_t bytes = shm_get(&s->private_bytes), age_ns = now - c->born_ns;
+	uint64_t least_ns = ms_to_ns(set->min_worker_lifetime);
+
+	if (set->max_worker_memory == 0 || samples == c->samples_seen)
+		return;
+	c->samples_seen = samples;
+	c->over = bytes > (uint64_t)set->max_worker_memory ? c->over + 1 : 0;
+	if (least_ns < ms_to_ns(MEMORY_AGE_MS))
+		least_ns = ms_to_ns(MEMORY_AGE_MS);
+	if (c->over < 2)
+		return;
+	if (age_ns < least_ns) {
+		struct generation *g = generation_of(m, c);
+
+		if (!g->memory_told && age_ns < ms_to_ns(MEMORY_AGE_MS))
+			log_warnx("MAX_WORKER_MEMORY: a fresh worker (pid:%d) has %.1f MB already; none "
+				  "is replaced before it is %.0f s old", (int)c->pid,
+				  (double)bytes / 1e6, (double)least_ns / NS_PER_S);
+		g->memory_told = true;
+		return;
+	}
+	log_info("Worker (pid:%d) has %.1f MB of private memory, above MAX_WORKER_MEMORY",
+		 (int)c->pid, (double)bytes / 1e6);
+	c->state = CHILD_ASKED;
+	c->ask = REASON_MAX_MEMORY;
+}
+
 /* ---- slow requests: seen, not judged ---- */
 
 /* A loop that has not turned for the threshold, all of the time with the same request. */
@@ -175,6 +217,9 @@ static void watch_child(struct master *m, struct child *c, uint64_t now, uint64_
 		watch_booting(m, c, now, next);
 		break;
 	case CHILD_READY:
+		if (c->kind == SHM_WORKER)
+			watch_memory(m, c, now);
+		/* fall through */
 	case CHILD_ASKED:
 	case CHILD_REPLACING:
 		watch_slow(m, c, now, next);

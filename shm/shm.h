@@ -86,6 +86,8 @@ struct shm_slot {
 	SHM_ALIGNED _Atomic uint64_t rss_bytes;
 	_Atomic uint64_t cpu_ns;                  /* user + system time of this incarnation */
 	_Atomic uint64_t busy_ppm;                /* share of the last interval spent on a CPU */
+	_Atomic uint64_t private_bytes;           /* RssAnon: what no other process shares */
+	_Atomic uint64_t samples;                 /* how often, so that two can be told apart */
 
 	/* [L] note of a failed CHECK: written once, length last */
 	SHM_ALIGNED _Atomic uint32_t note_len;
@@ -346,6 +348,18 @@ struct shm_row_view {
 	char id[49], method[17], client[49], path[129];
 };
 bool shm_row_read(const struct shm_row *r, struct shm_row_view *ret);
+/* A row that its writer will read again after its end: what it held is there until the row is begun
+ * anew. The mark is taken before the end. false: begun anew meanwhile. Two loads; writer only. */
+struct shm_row_mark { uint32_t seq, about; };
+static inline struct shm_row_mark shm_row_mark(const struct shm_row *r)
+{
+	return (struct shm_row_mark){
+		atomic_load_explicit(&r->seq, memory_order_relaxed),
+		atomic_load_explicit(&r->about, memory_order_relaxed),
+	};
+}
+bool shm_row_read_marked(const struct shm_row *r, struct shm_row_mark mark,
+			 struct shm_row_view *ret);
 
 void shm_series_add(struct shm *s, uint32_t slot, uint32_t route, uint32_t method, uint32_t code,
 		    uint64_t times);

@@ -24,6 +24,8 @@ static void clear_gauges(struct shm_slot *slot)
 	shm_set(&slot->rss_bytes, 0);
 	shm_set(&slot->cpu_ns, 0);
 	shm_set(&slot->busy_ppm, 0);
+	shm_set(&slot->private_bytes, 0);
+	shm_set(&slot->samples, 0);
 }
 
 /* Everything that one owner says or is told; not what the slot inherits. */
