@@ -23,6 +23,7 @@
 #include "keeper/sample.h"
 #include "serve/serve.h"
 #include "shm/declare.h"
+#include "shm/dump.h"
 #include "status/status.h"
 
 #define BEAT_NS       (600 * NS_PER_MS)
@@ -381,6 +382,7 @@ int keeper_main(const struct heritage *h)
 	ignore_signals();
 	log_set_sink(log_file_sink, h->error_log);
 	check_set_sink(note_check);
+	(void)dump_open(h->shm, h->slot, h->master_efd); /* without: no stacks in reports */
 	shm_set(&k.slot->heartbeat_ns, clock_mono_ns());
 	rc = boot(&k);
 	if (rc == 0) {
@@ -396,6 +398,7 @@ int keeper_main(const struct heritage *h)
 	sample_free(k.sample);
 	drain_free(k.drain);
 	loop_free(k.loop);
+	dump_close();
 	check_set_sink(NULL); /* this frame is gone when exit handlers run */
 	self = NULL;
 	return k.exit_code;

@@ -91,18 +91,34 @@ static void sample_cpu(struct sample *s, uint32_t i, uint64_t cpu_ns, uint64_t n
 	shm_set(&slot->busy_ppm, ppm);
 }
 
+bool sample_parse_private(const char *text, uint64_t *ret_bytes)
+{
+	const char *p = strstr(text, "\nRssAnon:");
+	unsigned long long kb;
+
+	if (!p || sscanf(p, "\nRssAnon: %llu kB", &kb) != 1)
+		return false;
+	*ret_bytes = kb * 1024;
+	return true;
+}
+
 static void sample_one(struct sample *s, uint32_t i, pid_t pid, uint64_t now_ns)
 {
 	struct shm_slot *slot = shm_slot(s->h->shm, i);
 	unsigned long long resident;
-	char text[1024], state;
-	uint64_t ticks;
+	char text[4096], state;
+	uint64_t ticks, private;
 
 	if (read_proc(pid, "statm", text, sizeof(text)) &&
 	    sscanf(text, "%*s %llu", &resident) == 1)
 		shm_set(&slot->rss_bytes, resident * s->page_bytes);
 	if (read_proc(pid, "stat", text, sizeof(text)) && sample_parse_stat(text, &state, &ticks))
 		sample_cpu(s, i, ticks * s->tick_ns, now_ns);
+	if (read_proc(pid, "status", text, sizeof(text)) && sample_parse_private(text, &private)) {
+		shm_set(&slot->private_bytes, private);
+		atomic_store_explicit(&slot->samples, shm_get(&slot->samples) + 1,
+				      memory_order_release);
+	}
 }
 
 /* The pid of the process that has the slot; 0 = none. */

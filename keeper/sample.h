@@ -22,4 +22,8 @@ bool sample_others_live(const struct heritage *h);
  * The name of a process may hold anything, parentheses and newlines too. */
 bool sample_parse_stat(const char *text, char *ret_state, uint64_t *ret_ticks);
 
+/* Of /proc/PID/status: RssAnon. Heap, stacks and private pages that were written to, not the shared
+ * segment and not the files mapped. The name of a process has no newline in there. */
+bool sample_parse_private(const char *text, uint64_t *ret_bytes);
+
 #endif

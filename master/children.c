@@ -9,6 +9,10 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
+#define CALLS_A_SECOND 4 /* of one worker: slow and stuck threads that are reported */
+
 const char *master_reason_word(enum shm_reason r)
 {
 	static const char *const word[] = {
@@ -111,7 +115,8 @@ void master_doom(struct master *m, struct child *c, enum shm_reason why, int sig
 		shm_set(&shm_slot(&m->shm, c->slot)->told_dead_ns, now);
 		master_tick_soon(m);
 	}
-	master_kill(c, sig);
+	if (sig != 0)
+		master_kill(c, sig);
 }
 
 /* What the pace of its heartbeat says, whatever is in the word: see watch.c. */
@@ -126,6 +131,23 @@ static void look_at_heartbeat(struct child *c, const struct shm_slot *s, uint64_
 	c->beat_seen_ns = beat > c->beat_seen_ns && beat <= now ? beat : now;
 }
 
+/* What its loop says of its other threads. A process gone mad may say it without end. */
+static void look_at_calls(struct master *m, struct child *c, uint64_t now)
+{
+	struct dump_call call;
+
+	while (dump_next_call(&m->shm, c->slot, &c->calls_seen, &call)) {
+		if (now >= c->calls_ns) {
+			c->calls_ns = now + NS_PER_S;
+			c->calls_left = CALLS_A_SECOND;
+		}
+		if (c->calls_left > 0) {
+			c->calls_left--;
+			master_report_call(m, c, &call);
+		}
+	}
+}
+
 void master_look(struct master *m, struct child *c)
 {
 	const struct shm_slot *s = shm_slot(&m->shm, c->slot);
@@ -133,6 +155,8 @@ void master_look(struct master *m, struct child *c)
 	uint32_t phase = atomic_load_explicit(&s->phase, memory_order_acquire);
 
 	look_at_heartbeat(c, s, now);
+	if (c->state >= CHILD_READY && c->state < CHILD_DOOMED)
+		look_at_calls(m, c, now);
 	if (c->state == CHILD_BOOTING && (phase == SHM_PH_READY || phase == SHM_PH_DRAINING)) {
 		c->state = CHILD_READY;
 		c->beat_seen_ns = now;
@@ -141,8 +165,10 @@ void master_look(struct master *m, struct child *c)
 	}
 	if (c->kind != SHM_WORKER)
 		return;
-	if (c->state == CHILD_READY && shm_get(&s->why) == SHM_WHY_MAX_REQUESTS)
+	if (c->state == CHILD_READY && shm_get(&s->why) == SHM_WHY_MAX_REQUESTS) {
 		c->state = CHILD_ASKED;
+		c->ask = REASON_MAX_REQUESTS;
+	}
 	if (c->state >= CHILD_READY && c->state < CHILD_LEAVING && phase == SHM_PH_DRAINING) {
 		log_info("Worker (pid:%d) drains on its own", (int)c->pid);
 		c->state = CHILD_LEAVING;

@@ -210,7 +210,7 @@ static int open_all(struct master *m, struct conf *c)
 	if (master_listen_open(m, c) != 0 || open_segment(m, c) != 0)
 		return -1;
 	master_raise_nofile(m, c);
-	if (make_table(m) != 0 || master_watch_start(m) != 0) {
+	if (make_table(m) != 0 || master_explain_open(m) != 0 || master_watch_start(m) != 0) {
 		log_err("cannot make what the children need");
 		return -1;
 	}
@@ -237,6 +237,7 @@ static void close_fd(int *fd)
 
 static void close_all(struct master *m)
 {
+	master_explain_close(m);
 	master_listen_close(m);
 	master_listen_close_status(m);
 	if (m->shm_made)

@@ -16,6 +16,7 @@
 #include "base/loop.h"
 #include "conf/conf.h"
 #include "master/master.h"
+#include "shm/dump.h"
 #include "shm/heritage.h"
 #include "shm/shm.h"
 
@@ -25,6 +26,7 @@
 #define QUICK_MS         2000  /* quick stop: from the command to KILL */
 #define KEEPER_STOP_MS   5000  /* the keeper writes what is left in the rings */
 #define EARLY_DEATH_MS   2000  /* younger than this: it counts for the back-off */
+#define MEMORY_AGE_MS    10000 /* a worker younger than this is not replaced for its memory */
 #define BACKOFF_MIN_MS   100
 #define BACKOFF_MAX_MS   10000
 
@@ -58,6 +60,14 @@ enum child_state {
 	CHILD_DOOMED       /* was sent ABRT or KILL; waits for its death */
 };
 
+/* A loop that does not turn and is at a request: since when it was seen so. */
+struct hold {
+	uint64_t beat, row_since_ns, seen_ns;
+	uint32_t row;              /* + 1; 0 = none */
+	uint32_t told_row;         /* the request that was told of as slow last */
+	uint64_t told_since_ns;
+};
+
 /* One per slot, at the slot's index. */
 struct child {
 	struct master *m;
@@ -70,7 +80,16 @@ struct child {
 	uint32_t asks;             /* that came over it */
 	enum shm_command command;  /* the strongest that it was given */
 	enum shm_reason reason;    /* why it leaves or is doomed (from LEAVING on) */
+	enum shm_reason ask;       /* why it is to be replaced (ASKED and REPLACING) */
+	uint64_t samples_seen;     /* of its memory */
+	uint32_t over;             /* samples above MAX_WORKER_MEMORY in a row */
 	bool kill_sent;
+	bool explaining;           /* doomed, but not before its stack is told, or cannot be */
+	bool stack_told;
+	uint32_t calls_seen;       /* reports of slow and stuck threads */
+	uint32_t calls_left;       /* that may be logged until calls_ns */
+	uint64_t calls_ns;
+	struct hold hold;          /* the request that its loop has been seen at */
 	uint64_t born_ns;
 	uint64_t since_ns;         /* begin of LEAVING or DOOMED */
 	uint64_t beat_word;        /* heartbeat as last read, and when it was seen to change */
@@ -84,6 +103,7 @@ struct generation {
 	int app_fd;                /* the module's code, sealed; -1 = a built-in app */
 	uint32_t wanted;           /* workers */
 	uint32_t boot_spawned;     /* of its first set, before any was ready */
+	bool memory_told;          /* that MAX_WORKER_MEMORY is below what a fresh worker takes */
 };
 #define NO_GENERATION ((struct generation){.app_fd = -1})
 
@@ -161,6 +181,8 @@ struct master {
 	bool drop;
 	char *user_name;              /* for initgroups(); NULL: none but gid */
 
+	struct explain *explain;      /* see explain.c */
+
 	int oom_fd;                   /* the kernel's count of OOM kills; -1 = unknown */
 	uint64_t oom_seen[2], oom_seen_ns;
 };
@@ -190,6 +212,8 @@ void master_title_init(struct conf_input *in);
 void master_title_set(const char *comm, const char *title);
 
 /* ---- spawn.c ---- */
+/* In a child of any kind, first of all: what is the master's alone, locks before the rest. */
+void master_child_gives_up(struct master *m);
 /* Forks one child. 0, or -1 after logging. Does not return in the child. */
 int master_spawn(struct master *m, enum shm_kind kind, const struct generation *g);
 
@@ -200,6 +224,11 @@ void master_declare_watch(struct master *m, struct child *c);
 const char *master_reason_word(enum shm_reason r);
 const char *master_reason_text(enum shm_reason r);
 const char *master_kind_name(enum shm_kind kind);                 /* "Worker", "Keeper" */
+/* Replaced one by one: for its requests or its memory. */
+static inline bool reason_recycles(enum shm_reason r)
+{
+	return r == REASON_MAX_REQUESTS || r == REASON_MAX_MEMORY;
+}
 static inline bool child_is_worker(const struct child *c)
 {
 	return c->state != CHILD_NONE && c->kind == SHM_WORKER;
@@ -212,7 +241,7 @@ void master_tell(struct master *m, struct child *c, enum shm_command command);
 void master_leave(struct master *m, struct child *c, enum shm_reason why,
 		  enum shm_command command);
 void master_kill(struct child *c, int sig);
-/* The child shall die: signal now, KILL later if that was ABRT. */
+/* The child shall die: signal now (0: it follows), KILL later if that was ABRT. */
 void master_doom(struct master *m, struct child *c, enum shm_reason why, int sig);
 void master_wake_slot(const struct master *m, uint32_t slot);
 void master_wake_all(const struct master *m);
@@ -259,10 +288,45 @@ void master_tick_soon(struct master *m);
 /* ---- report.c ---- */
 /* The request that the slot's loop is at, else the oldest in its rows. false: none. */
 bool master_request_of(const struct master *m, uint32_t slot, struct shm_row_view *ret);
+bool master_request_at(const struct master *m, uint32_t slot, uint32_t row,
+		       struct shm_row_view *ret);
 void master_report_timeout(struct master *m, const struct child *c, uint64_t stuck_ns);
+/* The loop has been held by the request of `v` for so long: a warning. */
+void master_report_slow(struct master *m, const struct child *c, uint64_t held_ns,
+			const struct shm_row_view *v);
+/* The same of another thread, slow or stuck. */
+void master_report_call(struct master *m, const struct child *c, const struct dump_call *call);
+/* "process=S wchan=..." of a thread, as far as the kernel tells. */
+void master_describe_process(pid_t pid, pid_t tid, char *out, size_t cap);
+/* Is it in a sleep that a signal would cut short? */
+bool master_sleeps(pid_t pid, pid_t tid);
 /* Text of the slot's failed CHECK, cleaned; empty when there is none. */
 void master_note_of(const struct master *m, uint32_t slot, char *out, size_t cap);
 void master_clean_text(char *s); /* controls, which could forge log lines, become '?' */
+
+/* ---- explain.c: stacks ---- */
+enum explain_kind { EXPLAIN_TIMEOUT, EXPLAIN_STUCK, EXPLAIN_SLOW, EXPLAIN_CRASH };
+int master_explain_open(struct master *m);                        /* 0, or -1: no memory */
+void master_explain_close(struct master *m);
+void master_explain_child(struct master *m);                      /* child: closes its descriptors */
+/* Asks a thread for its stack and logs it when it has come; nothing is waited for. false: it cannot
+ * be asked. Of a TIMEOUT master_explained() is called at the end, whatever that is. */
+bool master_explain(struct master *m, const struct child *c, enum explain_kind kind, pid_t tid);
+void master_explain_crash(struct master *m, const struct child *c, const struct dump_stack *stack);
+void master_explain_look(struct master *m);                       /* have stacks come? */
+void master_explain_died(struct master *m, const struct child *c);
+bool master_explain_asks(const struct master *m, const struct child *c);
+void master_explain_cancel(struct master *m, const struct child *c);
+uint64_t master_explain_tick(struct master *m, uint64_t now);     /* next time, or UINT64_MAX */
+
+/* ---- resolve.c ---- */
+struct strbuf;
+/* Lines "#0 name+0x12 (object)". May block: for the reporter. */
+void master_resolve(const struct dump_stack *s, const struct dump_object *list, uint32_t nlist,
+		    struct strbuf *out);
+
+/* ---- watch.c, too ---- */
+void master_explained(struct master *m, struct child *c);         /* its stack is told: it may die */
 
 /* ---- reap.c ---- */
 void master_reap(struct master *m, struct child *c);              /* if it has ended */

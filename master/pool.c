@@ -28,7 +28,7 @@ static struct census count(const struct master *m, uint32_t generation)
 		n.booting += c->state == CHILD_BOOTING;
 		n.serving += c->state == CHILD_READY || c->state == CHILD_ASKED;
 		n.replacing += c->state == CHILD_REPLACING;
-		n.recycled += c->state == CHILD_LEAVING && c->reason == REASON_MAX_REQUESTS;
+		n.recycled += c->state == CHILD_LEAVING && reason_recycles(c->reason);
 	}
 	return n;
 }
@@ -177,7 +177,7 @@ static void drain_surplus(struct master *m, const struct generation *g, uint32_t
 
 		if (c) {
 			n.replacing--;
-			master_leave(m, c, REASON_MAX_REQUESTS, SHM_CMD_DRAIN);
+			master_leave(m, c, c->ask, SHM_CMD_DRAIN);
 			continue;
 		}
 		c = oldest(m, g->number, CHILD_READY, CHILD_ASKED);
@@ -291,7 +291,7 @@ enum master_phase master_phase(const struct master *m)
 		if (!child_is_worker(c))
 			continue;
 		if (c->state == CHILD_REPLACING ||
-		    (c->state == CHILD_LEAVING && c->reason == REASON_MAX_REQUESTS))
+		    (c->state == CHILD_LEAVING && reason_recycles(c->reason)))
 			return PHASE_RECYCLE;
 		if (c->state == CHILD_READY || c->state == CHILD_ASKED)
 			serving++;

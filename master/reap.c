@@ -6,6 +6,7 @@
 #include "master/master_priv.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -21,6 +22,9 @@ struct ending {
 	bool has_request;
 	struct shm_row_view request;
 	char note[160];
+	bool has_words;           /* of the crash itself */
+	struct dump_words words;
+	char fault[96];           /* "address 0x0, stack overflow" */
 };
 
 static enum shm_reason reason_of_signal(struct master *m, const struct child *c,
@@ -58,6 +62,30 @@ static enum shm_reason reason_of_code(struct master *m, const struct child *c, i
 	return code == HERITAGE_EXIT_BOOT ? REASON_BOOT_FAILED : REASON_EXITED;
 }
 
+/* What a crash has left behind: which thread, where, and at which request. */
+static void examine_words(struct master *m, const struct child *c, struct ending *e)
+{
+	const struct dump_words *w = &e->words;
+	int n = 0;
+
+	if (!e->sig || !dump_last_words(&m->shm, c->slot, &e->words) || e->words.sig != e->sig)
+		return;
+	e->has_words = true;
+	if (w->sender > 0 && w->sig != SIGABRT)
+		n = snprintf(e->fault, sizeof(e->fault), "sent by pid %d", (int)w->sender);
+	else if (w->sender == 0)
+		n = snprintf(e->fault, sizeof(e->fault), "address 0x%" PRIx64, w->addr);
+	if (w->overflow)
+		n += snprintf(e->fault + n, sizeof(e->fault) - (size_t)n, ", stack overflow");
+	if (w->thread != c->pid)
+		snprintf(e->fault + n, sizeof(e->fault) - (size_t)n, "%sthread %d",
+			 n > 0 ? ", " : "", (int)w->thread);
+	if (w->row != UINT32_MAX)
+		e->has_request = master_request_at(m, c->slot, w->row, &e->request);
+	else if (w->thread != c->pid)
+		e->has_request = false; /* not the loop, and at none */
+}
+
 static void examine(struct master *m, const struct child *c, int status, struct ending *e)
 {
 	*e = (struct ending){0};
@@ -67,13 +95,14 @@ static void examine(struct master *m, const struct child *c, int status, struct 
 		e->sig = WTERMSIG(status);
 	else
 		e->code = WEXITSTATUS(status);
+	examine_words(m, c, e);
 	if (c->state == CHILD_DOOMED)
 		e->reason = c->reason;
 	else if (e->sig)
 		e->reason = reason_of_signal(m, c, e);
 	else
 		e->reason = reason_of_code(m, c, e->code);
-	e->asked = e->reason < REASON_CRASHED;
+	e->asked = e->reason < REASON_CRASHED || e->reason == REASON_MAX_MEMORY;
 }
 
 /* ", at GET /slow (id 7f.., client 10.0.0.1, 3.2 s)" or nothing. */
@@ -91,6 +120,7 @@ static void describe_request(const struct ending *e, uint64_t now, char *out, si
 static void log_ending(const struct child *c, const struct ending *e, uint64_t now)
 {
 	const char *kind = master_kind_name(c->kind);
+	const char *why = e->note[0] ? e->note : e->fault;
 	char at[400];
 
 	describe_request(e, now, at, sizeof(at));
@@ -103,7 +133,7 @@ static void log_ending(const struct child *c, const struct ending *e, uint64_t n
 	else if (e->sig)
 		log_errx("%s (pid:%d) was sent SIG%s! %s%s%s%s", kind, (int)c->pid,
 			 sigabbrev_np(e->sig) ? sigabbrev_np(e->sig) : "RT",
-			 master_reason_text(e->reason), e->note[0] ? ": " : "", e->note, at);
+			 master_reason_text(e->reason), why[0] ? ": " : "", why, at);
 	else
 		log_errx("%s (pid:%d) exited with code %d: %s%s%s%s", kind, (int)c->pid, e->code,
 			 master_reason_text(e->reason), e->note[0] ? ": " : "", e->note, at);
@@ -127,7 +157,7 @@ static void record_ending(struct master *m, const struct child *c, const struct 
 	};
 
 	snprintf(x.reason, sizeof(x.reason), "%s", master_reason_word(e->reason));
-	snprintf(x.note, sizeof(x.note), "%s", e->note);
+	snprintf(x.note, sizeof(x.note), "%s", e->note[0] ? e->note : e->fault);
 	if (e->has_request) {
 		snprintf(x.request_id, sizeof(x.request_id), "%.*s",
 			 (int)sizeof(x.request_id) - 1, v->id);
@@ -183,10 +213,13 @@ static void child_ended(struct master *m, struct child *c, int status)
 	struct ending e;
 	struct child was;
 
+	master_explain_died(m, c);
 	master_look(m, c); /* it may have become ready, or begun to drain, just before */
 	examine(m, c, status, &e);
 	log_ending(c, &e, now);
 	record_ending(m, c, &e, now);
+	if (e.has_words && !c->stack_told)
+		master_explain_crash(m, c, &e.words.stack);
 	was = *c;
 	bury(m, c);
 	draw_conclusions(m, &was, &e, now);

@@ -143,6 +143,7 @@ void master_signals_child(const struct master *m)
 	for (size_t i = 0; i < NROWS; i++)
 		signal(rows[i].sig, rows[i].sig == SIGTERM ? SIG_DFL : SIG_IGN);
 	signal(SIGCHLD, SIG_DFL);
+	signal(DUMP_SIGNAL, SIG_IGN); /* until it can answer */
 	sigprocmask(SIG_SETMASK, &m->old_mask, NULL);
 }
 

@@ -34,8 +34,7 @@ static void give_up_modules(struct master *m, enum shm_kind kind, const struct g
 		shut(&m->next.app_fd);
 }
 
-/* Closes what is the master's, or another child's, or not this kind's. */
-static void give_up_masters(struct master *m, enum shm_kind kind)
+void master_child_gives_up(struct master *m)
 {
 	/* Locks live as long as any copy of their descriptor: these two go first. */
 	shm_child(&m->shm);
@@ -50,6 +49,13 @@ static void give_up_masters(struct master *m, enum shm_kind kind)
 		shut(&m->child[i].exit.fd);
 		shut(&m->child[i].control.fd);
 	}
+	master_explain_child(m);
+}
+
+/* Closes what is the master's, or another child's, or not this kind's. */
+static void give_up_masters(struct master *m, enum shm_kind kind)
+{
+	master_child_gives_up(m);
 	if (kind == SHM_KEEPER) {
 		for (uint32_t i = 0; i < m->nlisteners; i++)
 			shut(&m->heritage_listener[i].fd); /* /status still names them */

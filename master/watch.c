@@ -96,14 +96,109 @@ static void watch_heartbeat(struct master *m, struct child *c, uint64_t now, uin
 	}
 	shm_set(&shm_slot(&m->shm, c->slot)->stuck, 1);
 	master_report_timeout(m, c, now - c->beat_seen_ns);
-	master_doom(m, c, REASON_TIMEOUT, SIGABRT);
+	master_explain_cancel(m, c);
+	c->explaining = master_explain(m, c, EXPLAIN_TIMEOUT, c->pid);
+	master_doom(m, c, REASON_TIMEOUT, c->explaining ? 0 : SIGABRT);
 	sooner(next, now + ms_to_ns(ABORT_MS));
+}
+
+void master_explained(struct master *m, struct child *c)
+{
+	if (c->state != CHILD_DOOMED || !c->explaining)
+		return;
+	c->explaining = false;
+	c->since_ns = loop_now(m->loop); /* ABRT has its time from now */
+	master_kill(c, SIGABRT);
+	master_tick_soon(m);
+}
+
+/* ---- memory ---- */
+
+static struct generation *generation_of(struct master *m, const struct child *c)
+{
+	return m->next.conf && c->generation == m->next.number ? &m->next : &m->cur;
+}
+
+/* The keeper samples, we judge: a wrong word costs one recycling in a worker's first minutes, no
+ * more. Two samples in a row, so that a peak is none; and not before the worker is some age, so that
+ * a limit below what every worker takes is no storm. */
+static void watch_memory(struct master *m, struct child *c, uint64_t now)
+{
+	const struct settings *set = &conf_of(m, c)->s;
+	const struct shm_slot *s = shm_slot(&m->shm, c->slot);
+	uint64_t samples = atomic_load_explicit(&s->samples, memory_order_acquire);
+	uint64_t bytes = shm_get(&s->private_bytes), age_ns = now - c->born_ns;
+	uint64_t least_ns = ms_to_ns(set->min_worker_lifetime);
+
+	if (set->max_worker_memory == 0 || samples == c->samples_seen)
+		return;
+	c->samples_seen = samples;
+	c->over = bytes > (uint64_t)set->max_worker_memory ? c->over + 1 : 0;
+	if (least_ns < ms_to_ns(MEMORY_AGE_MS))
+		least_ns = ms_to_ns(MEMORY_AGE_MS);
+	if (c->over < 2)
+		return;
+	if (age_ns < least_ns) {
+		struct generation *g = generation_of(m, c);
+
+		if (!g->memory_told && age_ns < ms_to_ns(MEMORY_AGE_MS))
+			log_warnx("MAX_WORKER_MEMORY: a fresh worker (pid:%d) has %.1f MB already; none "
+				  "is replaced before it is %.0f s old", (int)c->pid,
+				  (double)bytes / 1e6, (double)least_ns / NS_PER_S);
+		g->memory_told = true;
+		return;
+	}
+	log_info("Worker (pid:%d) has %.1f MB of private memory, above MAX_WORKER_MEMORY",
+		 (int)c->pid, (double)bytes / 1e6);
+	c->state = CHILD_ASKED;
+	c->ask = REASON_MAX_MEMORY;
+}
+
+/* ---- slow requests: seen, not judged ---- */
+
+/* A loop that has not turned for the threshold, all of the time with the same request. */
+static void watch_slow(struct master *m, struct child *c, uint64_t now, uint64_t *next)
+{
+	const struct settings *set = &conf_of(m, c)->s;
+	uint32_t row = shm_get(&shm_slot(&m->shm, c->slot)->current_row);
+	struct shm_row_view v;
+	uint64_t due;
+
+	if (!set->log_slow_requests || c->kind != SHM_WORKER || row == 0 ||
+	    row > m->shm.geo.rows || !shm_row_read(shm_row(&m->shm, c->slot, row - 1), &v)) {
+		c->hold.row = 0;
+		return;
+	}
+	if (c->hold.row != row || c->hold.row_since_ns != v.since_ns ||
+	    c->hold.beat != c->beat_word) {
+		/* It told of its last turn; at this request it has been for as long as it is there,
+		 * at most. */
+		c->hold.beat = c->beat_word;
+		c->hold.row = row;
+		c->hold.row_since_ns = v.since_ns;
+		c->hold.seen_ns = v.since_ns > c->beat_seen_ns && v.since_ns < now ? v.since_ns :
+				  now;
+	}
+	if (c->hold.told_row == row && c->hold.told_since_ns == v.since_ns)
+		return;
+	due = end_of(m, c->hold.seen_ns, ms_to_ns(set->slow_request_threshold));
+	if (now < due) {
+		sooner(next, due);
+		return;
+	}
+	c->hold.told_row = row;
+	c->hold.told_since_ns = v.since_ns;
+	master_report_slow(m, c, now - c->hold.seen_ns, &v);
 }
 
 static void watch_doomed(struct master *m, struct child *c, uint64_t now, uint64_t *next)
 {
 	uint64_t due = end_of(m, c->since_ns, ms_to_ns(ABORT_MS));
 
+	if (c->explaining && now >= due + ms_to_ns(ABORT_MS))
+		master_explained(m, c); /* cannot be; it shall not live for ever then */
+	if (c->explaining)
+		return;
 	if (c->kill_sent)
 		return; /* nothing is stronger; a process in state D goes when the kernel lets it */
 	if (now >= due)
@@ -122,8 +217,12 @@ static void watch_child(struct master *m, struct child *c, uint64_t now, uint64_
 		watch_booting(m, c, now, next);
 		break;
 	case CHILD_READY:
+		if (c->kind == SHM_WORKER)
+			watch_memory(m, c, now);
+		/* fall through */
 	case CHILD_ASKED:
 	case CHILD_REPLACING:
+		watch_slow(m, c, now, next);
 		watch_heartbeat(m, c, now, next);
 		break;
 	case CHILD_LEAVING:
@@ -151,7 +250,7 @@ static void note_lateness(struct master *m, uint64_t now)
 static void on_tick(struct loop *l, struct timer *t)
 {
 	struct master *m = (struct master *)((char *)t - offsetof(struct master, tick));
-	uint64_t now = loop_now(l), next = now + ms_to_ns(TICK_MS), pause;
+	uint64_t now = loop_now(l), next = now + ms_to_ns(TICK_MS), pause, explain;
 
 	m->tick_again = false;
 	note_lateness(m, now);
@@ -159,6 +258,8 @@ static void on_tick(struct loop *l, struct timer *t)
 	for (uint32_t i = 0; i < m->nslots; i++)
 		if (m->child[i].state != CHILD_NONE)
 			watch_child(m, &m->child[i], now, &next);
+	explain = master_explain_tick(m, now);
+	sooner(&next, explain);
 	master_settle(m);
 	pause = master_backoff_tick(m, now);
 	if (pause != 0)
@@ -192,6 +293,7 @@ static void on_child_word(struct loop *l, struct watch *w, unsigned events)
 	for (uint32_t i = 0; i < m->nslots; i++)
 		if (m->child[i].state != CHILD_NONE)
 			master_look(m, &m->child[i]);
+	master_explain_look(m);
 	master_settle(m);
 }
 

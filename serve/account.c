@@ -7,6 +7,7 @@
  */
 #include <pthread.h>
 
+#include "base/log.h"
 #include "serve/serve_priv.h"
 
 /* As in nginx, in the log only: the client left before its answer. */
@@ -105,14 +106,67 @@ static void pend_add(struct serve *s, const struct request *r)
 	if (p && p->route == r->route && p->method == (uint32_t)r->head.method &&
 	    p->status == r->status && p->since_ns == r->since_ns) {
 		p->times++;
-		return;
+	} else {
+		if (s->npend == PEND_MAX)
+			account_flush(s);
+		p = &s->pend[s->npend++];
+		*p = (struct pend){
+			.route = r->route, .method = (uint32_t)r->head.method,
+			.status = r->status, .times = 1, .since_ns = r->since_ns,
+		};
 	}
-	if (s->npend == PEND_MAX)
-		account_flush(s);
-	s->pend[s->npend++] = (struct pend){
-		.route = r->route, .method = (uint32_t)r->head.method, .status = r->status,
-		.times = 1, .since_ns = r->since_ns,
-	};
+	p->ready_ns = r->ready_ns;
+	/* What is sent piece by piece goes at the pace of the client. (The head of this turn is as
+	 * good as not out yet: a handler may have held the loop since the turn began.) */
+	p->head_ns = r->kind == ANS_COPIED || r->answer_since_ns == loop_now(s->loop) ? 0 :
+		     r->answer_since_ns;
+	p->row = r->row;
+	if (r->row != UINT32_MAX)
+		p->mark = shm_row_mark(shm_row(s->h->shm, s->h->slot, r->row));
+}
+
+/* ---- slow requests ---- */
+
+#define SLOW_LINES 10u /* a second */
+
+static bool may_tell_slow(struct serve *s, uint64_t now)
+{
+	if (now - s->slow_since_ns >= NS_PER_S) {
+		if (s->slow_untold > 0)
+			log_warnx("SLOW and %u more slow requests", s->slow_untold);
+		s->slow_since_ns = now;
+		s->slow_lines = s->slow_untold = 0;
+	}
+	if (s->slow_lines == SLOW_LINES) {
+		s->slow_untold++;
+		return false;
+	}
+	s->slow_lines++;
+	return true;
+}
+
+/* The request itself is gone by now; its row has not been used again, unless it was one of a batch
+ * of pipelined ones. */
+static void tell_slow(struct serve *s, const struct pend *p, uint64_t took_ns, uint64_t now)
+{
+	struct shm_row_view v = {.id = "?", .path = "?", .client = "?"};
+
+	shm_add(&s->slot->c.slow_requests, p->times);
+	if (!may_tell_slow(s, now))
+		return;
+	if (p->row != UINT32_MAX)
+		(void)shm_row_read_marked(shm_row(s->h->shm, s->h->slot, p->row), p->mark, &v);
+	log_warnx("SLOW request=%s method=%s path=%s client=%s status=%d took=%.3fs", v.id,
+		  v.method[0] ? v.method : "?", v.path, v.client, p->status,
+		  (double)took_ns / NS_PER_S);
+}
+
+static void look_if_slow(struct serve *s, const struct pend *p, uint64_t now)
+{
+	uint64_t end = p->head_ns ? p->head_ns : now;
+
+	if (end > p->ready_ns && end - p->ready_ns >= s->slow_ns)
+		tell_slow(s, p, end - p->ready_ns, now);
 }
 
 void account_answer(struct request *r, uint64_t more)
@@ -170,6 +224,7 @@ void account_flush(struct serve *s)
 		shm_series_add(s->h->shm, s->h->slot, p->route, p->method, (uint32_t)p->status,
 			       p->times);
 		shm_hist_add(&mine[p->route], (now - p->since_ns) / 1000, p->times);
+		look_if_slow(s, p, now);
 	}
 	s->npend = 0;
 }

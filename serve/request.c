@@ -148,7 +148,7 @@ static void make_id(struct request *r)
 static void reset(struct request *r, struct conn *c)
 {
 	r->conn = c;
-	r->since_ns = c->since_ns;
+	r->since_ns = r->ready_ns = c->since_ns;
 	r->deadline_ns = c->serve->request_ns ? c->since_ns + c->serve->request_ns : UINT64_MAX;
 	r->waits_as = SHM_ROW_HANDLING;
 	r->body_max = (uint64_t)c->serve->set->client_max_body_size;
@@ -338,6 +338,8 @@ static bool body_step(struct request *r)
 		r->body_done = r->body_left == 0;
 	}
 	b->start += (uint32_t)used;
+	if (r->body_done)
+		r->ready_ns = loop_now(r->serve->loop);
 	body_piece(r, data);
 	return true;
 }

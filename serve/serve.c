@@ -43,6 +43,8 @@ static void read_settings(struct serve *s)
 	s->write_ns = (uint64_t)set->write_timeout * NS_PER_MS;
 	s->stream_idle_ns = (uint64_t)set->stream_idle_timeout * NS_PER_MS;
 	s->stream_ns = (uint64_t)set->stream_timeout * NS_PER_MS;
+	s->slow_ns = set->log_slow_requests && !s->keeper ?
+		     (uint64_t)set->slow_request_threshold * NS_PER_MS : UINT64_MAX;
 	s->min_body_rate = (uint64_t)set->min_body_rate;
 }
 

@@ -105,6 +105,7 @@ struct request {
 	void *fill_arg;
 	bool fill_waits;           /* the last fill gave nothing */
 	uint64_t answer_since_ns, fill_ns;
+	uint64_t ready_ns;         /* when it was whole: from here on it is us who are slow */
 	uint64_t body_sent;
 
 	request_gone_f *gone_cb, *hangup_cb;
@@ -127,6 +128,9 @@ struct pend {                      /* answers that are ready but not written: co
 	int status;
 	uint32_t times;
 	uint64_t since_ns;
+	uint64_t ready_ns, head_ns; /* begin and end of what counts as slow; head 0 = until now */
+	uint32_t row;               /* of the last of them; UINT32_MAX = none */
+	struct shm_row_mark mark;
 };
 
 struct serve {
@@ -155,6 +159,9 @@ struct serve {
 
 	uint64_t header_ns, keepalive_ns, request_ns, write_ns, stream_idle_ns, stream_ns;
 	uint64_t min_body_rate;
+	uint64_t slow_ns;              /* UINT64_MAX = slow requests are not told of */
+	uint64_t slow_since_ns;        /* begin of the second that lines are counted in */
+	uint32_t slow_lines, slow_untold;
 
 	uint64_t id_seed, id_count;
 	uint64_t date_due_ns;          /* when `fixed` is to be made anew */

@@ -36,6 +36,7 @@ static const struct section_kind {
 	[SHM_SEC_MODULE_CELLS] = {"module_values", 1},
 	[SHM_SEC_MODULE_HISTS] = {"module_histograms", 1},
 	[SHM_SEC_ERRORS] = {"errors", 1},
+	[SHM_SEC_DUMPS] = {"dumps", 1},
 };
 
 void shm_geometry_for(struct shm_geometry *g, uint32_t workers_max, uint32_t connections,
@@ -103,6 +104,7 @@ size_t shm_layout(const struct shm_geometry *g, struct shm_section sec[SHM_SEC_C
 				    (uint64_t)g->module_metrics + g->module_hists},
 		[SHM_SEC_MODULE_CELLS] = {8, n * shm_module_stride(g)},
 		[SHM_SEC_MODULE_HISTS] = {sizeof(struct shm_hist), n * g->module_hists},
+		[SHM_SEC_DUMPS] = {sizeof(struct shm_dump), n},
 	};
 	uint64_t at = 0;
 
@@ -150,6 +152,7 @@ void shm_place(struct shm *s)
 	s->module = at[SHM_SEC_MODULE];
 	s->module_cells = at[SHM_SEC_MODULE_CELLS];
 	s->module_hists = at[SHM_SEC_MODULE_HISTS];
+	s->dumps = at[SHM_SEC_DUMPS];
 }
 
 void shm_format(struct shm *s)
@@ -259,7 +262,7 @@ size_t shm_usage(const struct shm *s, struct shm_usage *lines, size_t max)
 	used[SHM_SEC_HISTS] = used[SHM_SEC_ROUTES] * s->geo.slots;
 	used[SHM_SEC_SERIES] = used_series(s, s->series, s->geo.series);
 	used[SHM_SEC_ERRORS] = used_series(s, s->errors, s->geo.errors);
-	used[SHM_SEC_RINGS] = used[SHM_SEC_SLOTS];
+	used[SHM_SEC_RINGS] = used[SHM_SEC_DUMPS] = used[SHM_SEC_SLOTS];
 	used[SHM_SEC_EXITS] = min_u64(shm_get(&s->inst->exit_count), s->geo.exits);
 	used[SHM_SEC_EVENTS] = min_u64(shm_get(&s->inst->event_count), s->geo.events);
 	/* As with routes: a name makes the cells of all slots. */

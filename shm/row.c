@@ -153,3 +153,12 @@ bool shm_row_read(const struct shm_row *r, struct shm_row_view *ret)
 	}
 	return false;
 }
+
+bool shm_row_read_marked(const struct shm_row *r, struct shm_row_mark mark,
+			 struct shm_row_view *ret)
+{
+	if ((mark.about & 0xff) == SHM_ROW_FREE || shm_get(&r->seq) != mark.seq)
+		return false;
+	copy(r, mark.about, ret);
+	return true;
+}

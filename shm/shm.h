@@ -91,6 +91,8 @@ struct shm_slot {
 	SHM_ALIGNED _Atomic uint64_t rss_bytes;
 	_Atomic uint64_t cpu_ns;                  /* user + system time of this incarnation */
 	_Atomic uint64_t busy_ppm;                /* share of the last interval spent on a CPU */
+	_Atomic uint64_t private_bytes;           /* RssAnon: what no other process shares */
+	_Atomic uint64_t samples;                 /* how often, so that two can be told apart */
 
 	/* [L] note of a failed CHECK: written once, length last */
 	SHM_ALIGNED _Atomic uint32_t note_len;
@@ -220,6 +222,49 @@ struct shm_ring {
 	_Atomic uint64_t damaged;          /* [K] times it was emptied since it made no sense */
 };
 
+/*
+ * ---- dumps: stacks of threads as raw addresses, and what is needed to read them; see dump.h ----
+ *
+ * One area per slot, for two kinds of stack: that of a thread that was asked for it (`claim` says
+ * who is asked, by whom, and how far it is), and that of a crash.
+ */
+#define SHM_FRAMES 48
+#define SHM_OBJECTS 40        /* program, libraries, modules */
+#define SHM_CALLS 8
+struct shm_stack {
+	_Atomic uint64_t count;
+	_Atomic uint64_t pc[SHM_FRAMES]; /* the first exact, then return addresses */
+};
+struct shm_object {          /* [L] texts are words, see row.c */
+	_Atomic uint64_t start, end, bias, dev, ino;
+	_Atomic uint64_t label[4];       /* "app.so" */
+	_Atomic uint64_t path[12];       /* to read its symbols from; empty = nowhere */
+};
+struct shm_call {            /* [L] a request that a thread is slow or stuck with */
+	_Atomic uint64_t about;          /* enum dump_kind, row + 1, thread */
+	_Atomic uint64_t since_ns;
+};
+struct shm_dump {
+	SHM_ALIGNED _Atomic uint64_t claim; /* state with its owner inside: see dump.c */
+	_Atomic uint32_t able;           /* [L] its threads answer when they are asked */
+	struct shm_stack asked;          /* whoever has set the claim to "filling" */
+
+	/* last words of a crash: who has set `crashed` from 0 */
+	SHM_ALIGNED _Atomic uint32_t crashed; /* 1 = begun, 2 = whole */
+	_Atomic int32_t sig, code, sender, thread;
+	_Atomic uint32_t row;            /* + 1; 0 = none */
+	_Atomic uint32_t overflow;       /* 1 = at the end of its stack */
+	_Atomic uint64_t addr;
+	struct shm_stack last;
+
+	SHM_ALIGNED _Atomic uint32_t objects_seq; /* [L] odd while being written */
+	_Atomic uint32_t objects;
+	struct shm_object object[SHM_OBJECTS];
+
+	SHM_ALIGNED _Atomic uint32_t calls;       /* [L] ever made; the last ones are in call[] */
+	struct shm_call call[SHM_CALLS];
+};
+
 /* ---- exits and events: written by the master alone ---- */
 
 struct shm_exit {            /* [M] what a caller gives and gets; the segment holds words of it */
@@ -285,6 +330,7 @@ struct shm {
 	char *ring_data;               /* slots x ring_bytes */
 	_Atomic uint64_t *exits;       /* cells, see history.c */
 	_Atomic uint64_t *events;
+	struct shm_dump *dumps;        /* slots */
 };
 
 /*
@@ -353,6 +399,18 @@ struct shm_row_view {
 	char id[49], method[17], client[49], path[129];
 };
 bool shm_row_read(const struct shm_row *r, struct shm_row_view *ret);
+/* A row that its writer will read again after its end: what it held is there until the row is begun
+ * anew. The mark is taken before the end. false: begun anew meanwhile. Two loads; writer only. */
+struct shm_row_mark { uint32_t seq, about; };
+static inline struct shm_row_mark shm_row_mark(const struct shm_row *r)
+{
+	return (struct shm_row_mark){
+		atomic_load_explicit(&r->seq, memory_order_relaxed),
+		atomic_load_explicit(&r->about, memory_order_relaxed),
+	};
+}
+bool shm_row_read_marked(const struct shm_row *r, struct shm_row_mark mark,
+			 struct shm_row_view *ret);
 
 void shm_series_add(struct shm *s, uint32_t slot, uint32_t route, uint32_t method, uint32_t code,
 		    uint64_t times);

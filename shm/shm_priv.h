@@ -18,7 +18,7 @@ enum shm_section_id {
 	SHM_SEC_HEADER, SHM_SEC_INSTANCE, SHM_SEC_SLOTS, SHM_SEC_ROWS, SHM_SEC_HISTS,
 	SHM_SEC_SERIES, SHM_SEC_ROUTES, SHM_SEC_RINGS, SHM_SEC_RING_DATA, SHM_SEC_EXITS,
 	SHM_SEC_EVENTS, SHM_SEC_MODULE, SHM_SEC_MODULE_CELLS, SHM_SEC_MODULE_HISTS,
-	SHM_SEC_ERRORS, SHM_SEC_COUNT
+	SHM_SEC_ERRORS, SHM_SEC_DUMPS, SHM_SEC_COUNT
 };
 _Static_assert(SHM_SEC_COUNT <= SHM_SECTIONS_MAX, "bill and usage have room");
 
@@ -57,6 +57,17 @@ void shm_boot_id(char ret[40]);
 enum shm_make { SHM_MAKE_AUTO, SHM_MAKE_TMPFILE, SHM_MAKE_NAMED };
 int shm_create_by(struct shm *s, const char *name, const struct shm_geometry *g, bool *ret_stale,
 		  size_t *ret_need, enum shm_make how);
+
+/* The claim of a dump area: see dump.c. */
+enum claim_state { CLAIM_FREE, CLAIM_ASKED, CLAIM_FILLING, CLAIM_DONE };
+static inline uint64_t claim_make(int32_t tid, uint32_t ticket, uint32_t who, uint32_t state)
+{
+	return (uint64_t)(uint32_t)tid << 32 | (uint64_t)(ticket & 0xffffff) << 8 | who << 4 | state;
+}
+static inline uint32_t claim_state(uint64_t claim) { return claim & 0xf; }
+static inline uint32_t claim_ticket(uint64_t claim) { return (uint32_t)(claim >> 8) & 0xffffff; }
+static inline int32_t claim_tid(uint64_t claim) { return (int32_t)(claim >> 32); }
+static inline uint64_t claim_free(uint64_t claim) { return claim & 0xffffff00; }
 
 /* History cells: one word that says which record is in it, then the words of the record. */
 #define SHM_EXIT_WORDS (1 + sizeof(struct shm_exit) / 8)

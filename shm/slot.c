@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "shm/dump.h"
 
 /* The owner's gauges: true only as long as it lives. */
 static void clear_gauges(struct shm *s, uint32_t i)
@@ -26,6 +27,8 @@ static void clear_gauges(struct shm *s, uint32_t i)
 	shm_set(&slot->rss_bytes, 0);
 	shm_set(&slot->cpu_ns, 0);
 	shm_set(&slot->busy_ppm, 0);
+	shm_set(&slot->private_bytes, 0);
+	shm_set(&slot->samples, 0);
 	for (uint32_t k = 0; k < s->geo.module_metrics; k++)
 		if (shm_get(&s->module[k].kind) == SHM_MK_GAUGE)
 			shm_set(shm_module_cell(s, i, k), 0);
@@ -70,6 +73,7 @@ int shm_slot_claim(struct shm *s, enum shm_kind kind, uint32_t generation, uint6
 	s->claimed[i] = true;
 	slot = shm_slot(s, (uint32_t)i);
 	clear_incarnation(s, (uint32_t)i);
+	dump_clear(&s->dumps[i]);
 	shm_set(&slot->generation, generation);
 	shm_set(&slot->born_ns, now_ns);
 	shm_set(&slot->incarnation, shm_get(&slot->incarnation) + 1);

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "conf/conf.h"
 #include "serve/serve.h"
+#include "shm/dump.h"
 #include "worker/accept.h"
 
 #define BEAT_NS       (600 * NS_PER_MS) /* an idle process wakes less than twice a second */
@@ -179,6 +180,7 @@ static void after_turn(struct worker *w)
 static void on_beat(struct loop *l, struct timer *t)
 {
 	timer_arm(l, t, loop_now(l) + BEAT_NS);
+	dump_objects(); /* a library may have been loaded meanwhile */
 }
 
 /* ---- boot ---- */
@@ -279,6 +281,8 @@ int worker_main(const struct heritage *h)
 	take_signals();
 	log_set_sink(log_to_ring, &w);
 	check_set_sink(note_check);
+	if (dump_open(h->shm, h->slot, h->master_efd) != 0)
+		log_warnx("no memory for a signal stack: no stacks in reports");
 	shm_set(&w.slot->heartbeat_ns, w.born_ns);
 	w.exit_code = boot(&w);
 	if (w.exit_code == 0) {
@@ -295,6 +299,7 @@ int worker_main(const struct heritage *h)
 	loop_free(w.loop);
 	/* Exit handlers run after this frame is gone: nothing may reach for it any more. */
 	(void)prctl(PR_SET_PDEATHSIG, 0);
+	dump_close();
 	self = NULL;
 	log_set_sink(NULL, NULL);
 	check_set_sink(NULL);

@@ -24,6 +24,7 @@
 #include "conf/conf.h"
 #include "master/master.h"
 #include "shm/declare.h"
+#include "shm/dump.h"
 #include "shm/heritage.h"
 
 static struct fm_control *ctl; /* the children's way to it */
@@ -124,6 +125,50 @@ static void declare_all(const struct heritage *h)
 	ctl->declared++;
 }
 
+/* Functions with names, for the stacks in reports. */
+__attribute__((noinline)) void fake_spin(void);
+__attribute__((noinline)) void fake_sleep(void);
+__attribute__((noinline)) void fake_fault(void);
+
+void fake_spin(void)
+{
+	while (!ctl->spin_until)
+		__asm__ volatile("");
+	__asm__ volatile("");
+}
+
+void fake_sleep(void)
+{
+	struct timespec ts = {.tv_sec = 3};
+
+	ctl->slept = nanosleep(&ts, NULL) == 0 ? 1 : 2;
+}
+
+void fake_fault(void)
+{
+	__asm__ volatile("");
+	*(volatile int *)(uintptr_t)16 = 1;
+}
+
+/* Holds the loop as a handler would. */
+static void hold(const struct heritage *h, void (*fn)(void))
+{
+	shm_row_begin(shm_row(h->shm, h->slot, 2), SLICE("the-id"), SLICE("GET"), SLICE("/held"),
+		      "10.0.0.1", clock_mono_ns());
+	shm_row_state(shm_row(h->shm, h->slot, 2), SHM_ROW_HANDLING);
+	shm_set(&shm_slot(h->shm, h->slot)->current_row, 3);
+	fn();
+	shm_set(&shm_slot(h->shm, h->slot)->current_row, 0);
+	shm_row_end(shm_row(h->shm, h->slot, 2));
+}
+
+static bool is_due(_Atomic int32_t *word)
+{
+	int32_t mine = getpid();
+
+	return atomic_compare_exchange_strong(word, &mine, 0);
+}
+
 static void misbehave(const struct heritage *h, struct fm_worker *me)
 {
 	struct shm_slot *slot = shm_slot(h->shm, h->slot);
@@ -139,6 +184,12 @@ static void misbehave(const struct heritage *h, struct fm_worker *me)
 	}
 	if (atomic_compare_exchange_strong(&ctl->scribble, &mine, 0))
 		scribble(h);
+	if (is_due(&ctl->spin))
+		hold(h, fake_spin);
+	if (is_due(&ctl->sleep))
+		hold(h, fake_sleep);
+	if (is_due(&ctl->fault))
+		hold(h, fake_fault);
 	mine = getpid();
 	if (atomic_compare_exchange_strong(&ctl->orphan, &mine, 0)) {
 		if (fork() == 0) {
@@ -210,6 +261,7 @@ static int fake_loop(const struct heritage *h, struct fm_worker *me, bool keeper
 
 		if (!is_me(ctl->frozen))
 			shm_set(&slot->heartbeat_ns, clock_mono_ns());
+		dump_objects();
 		(void)poll(p, 2, 10);
 		if (p[0].revents & POLLIN)
 			(void)!read(p[0].fd, &n, sizeof(n));
@@ -272,6 +324,10 @@ static int fake_worker(const struct heritage *h)
 	int rc;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (size_t i = 0; i < NFATAL; i++)
+		if (ctl->last_words)
+			signal(fatal[i], SIG_DFL); /* a sanitizer's handler would speak itself */
+	(void)dump_open(h->shm, h->slot, h->master_efd);
 	me->generation = h->generation;
 	me->ready = me->asking = 0;
 	me->module = first_of_module(h->app_fd);

@@ -48,6 +48,12 @@ struct fm_control {
 	_Atomic int32_t frozen;      /* pid whose heart has stopped; -1 = everybody's */
 	_Atomic int32_t ask;         /* pid that shall ask to be replaced; -1 = everybody */
 	_Atomic int32_t scribble;    /* pid that writes random bytes over the whole segment */
+	_Atomic int32_t spin;        /* pid that shall hang in a function, with a request */
+	_Atomic int32_t sleep;       /* the same, in a sleep */
+	_Atomic uint32_t slept;      /* 1 = the sleep was whole, 2 = it was cut short */
+	_Atomic uint32_t last_words; /* crashes are told by us, not by a sanitizer */
+	_Atomic int32_t fault;       /* pid that shall crash in a function, with a request */
+	_Atomic uint32_t spin_until; /* spinning ends when it is not 0 */
 	_Atomic int32_t orphan;      /* pid that shall leave a grandchild behind */
 	_Atomic uint32_t workers;    /* ever started */
 	_Atomic uint32_t keepers;
