@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Accept (RFC 9110, 12.5.1), as far as the choice between text and JSON needs it. */
+/* Accept (RFC 9110, 12.5.1), as far as the choice between text and JSON needs it, and
+ * Accept-Encoding (12.5.3), as far as gzip is concerned. */
 #include "http/http_priv.h"
 
 /* How closely a media range names a type; a closer one wins whatever its weight. */
@@ -107,4 +108,64 @@ bool http_prefers_text(struct slice accept)
 		note(&problem, range, SLICE("application/problem+json"), q);
 	}
 	return text.q > json.q && text.q > problem.q;
+}
+
+/* Weights of codings; -1: not named. */
+struct codings {
+	int gzip;
+	int identity;
+	int any;
+};
+
+/* What is named twice has the smaller weight: leaving gzip out is never wrong. */
+static void note_coding(int *weight, int q)
+{
+	if (*weight < 0 || q < *weight)
+		*weight = q;
+}
+
+static void read_codings(struct codings *c, struct slice value)
+{
+	while (value.len > 0) {
+		struct slice params = take_until(&value, ',');
+		struct slice coding;
+		int q;
+
+		skip_space(&params);
+		coding = take_until(&params, ';');
+		q = weight_of(params);
+		if (TOKEN_IS(coding, "gzip") || TOKEN_IS(coding, "x-gzip"))
+			note_coding(&c->gzip, q);
+		else if (TOKEN_IS(coding, "identity"))
+			note_coding(&c->identity, q);
+		else if (slice_eq(coding, SLICE("*")))
+			note_coding(&c->any, q);
+	}
+}
+
+static bool gzip_is_best(const struct codings *c)
+{
+	int gzip = c->gzip < 0 ? c->any : c->gzip;
+
+	return gzip > 0 && gzip >= c->identity;
+}
+
+bool http_accepts_gzip(struct slice value)
+{
+	struct codings c = { -1, -1, -1 };
+
+	read_codings(&c, value);
+	return gzip_is_best(&c);
+}
+
+bool http_request_accepts_gzip(const struct http_request *req)
+{
+	const struct http_field *f = NULL;
+	struct codings c = { -1, -1, -1 };
+
+	if (req->known_count[HTTP_F_ACCEPT_ENCODING] <= 1)
+		return http_accepts_gzip(req->known[HTTP_F_ACCEPT_ENCODING]);
+	while ((f = http_find_field(req, SLICE("accept-encoding"), f)))
+		read_codings(&c, f->value);
+	return gzip_is_best(&c);
 }

@@ -203,6 +203,9 @@ static int find_known(const char *p, size_t len)
 	case 4:
 		IS("host", HTTP_F_HOST);
 		break;
+	case 5:
+		IS("range", HTTP_F_RANGE);
+		break;
 	case 6:
 		IS("accept", HTTP_F_ACCEPT);
 		IS("origin", HTTP_F_ORIGIN);
@@ -211,6 +214,10 @@ static int find_known(const char *p, size_t len)
 	case 7:
 		IS("referer", HTTP_F_REFERER);
 		IS("upgrade", HTTP_F_UPGRADE);
+		break;
+	case 8:
+		IS("if-match", HTTP_F_IF_MATCH);
+		IS("if-range", HTTP_F_IF_RANGE);
 		break;
 	case 9:
 		IS("forwarded", HTTP_F_FORWARDED);
@@ -225,15 +232,21 @@ static int find_known(const char *p, size_t len)
 		break;
 	case 13:
 		IS("authorization", HTTP_F_AUTHORIZATION);
+		IS("if-none-match", HTTP_F_IF_NONE_MATCH);
 		break;
 	case 14:
 		IS("content-length", F_CONTENT_LENGTH);
 		break;
 	case 15:
+		IS("accept-encoding", HTTP_F_ACCEPT_ENCODING);
 		IS("x-forwarded-for", HTTP_F_X_FORWARDED_FOR);
 		break;
 	case 17:
+		IS("if-modified-since", HTTP_F_IF_MODIFIED_SINCE);
 		IS("transfer-encoding", F_TRANSFER_ENCODING);
+		break;
+	case 19:
+		IS("if-unmodified-since", HTTP_F_IF_UNMODIFIED_SINCE);
 		break;
 	}
 #undef IS

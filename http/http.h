@@ -44,7 +44,9 @@ struct http_field {
 enum http_known {
 	HTTP_F_HOST, HTTP_F_CONTENT_TYPE, HTTP_F_USER_AGENT, HTTP_F_REFERER, HTTP_F_AUTHORIZATION,
 	HTTP_F_ORIGIN, HTTP_F_ACCEPT, HTTP_F_X_REQUEST_ID, HTTP_F_X_FORWARDED_FOR, HTTP_F_FORWARDED,
-	HTTP_F_VIA, HTTP_F_EXPECT, HTTP_F_UPGRADE,
+	HTTP_F_VIA, HTTP_F_EXPECT, HTTP_F_UPGRADE, HTTP_F_ACCEPT_ENCODING, HTTP_F_IF_MATCH,
+	HTTP_F_IF_NONE_MATCH, HTTP_F_IF_MODIFIED_SINCE, HTTP_F_IF_UNMODIFIED_SINCE,
+	HTTP_F_IF_RANGE, HTTP_F_RANGE,
 	HTTP_F_COUNT
 };
 
@@ -112,6 +114,16 @@ const struct http_field *http_find_field(const struct http_request *req, struct 
  */
 enum http_err http_normalise_path(struct slice path, char *out, size_t *ret_len);
 
+/*
+ * The first value of that name in a query (http_request.query), as it was sent: "a=1&b=2" has a and
+ * b. Names are compared decoded. A name without "=" has the empty value; p is NULL only when the
+ * name does not occur. Empty parts ("a=1&&b=2") are skipped; the empty name is that of "=x".
+ */
+struct slice http_query_find(struct slice query, struct slice name);
+/* The value decoded: "+" is a blank, %41 is "A", a "%" without two hex digits is itself. out has room
+ * for value.len bytes; returns how many were written. They may be anything, NUL included. */
+size_t http_query_decode(struct slice value, char *out);
+
 /* ---- bodies ---- */
 
 /* Decoder of the chunked coding (RFC 9112, 7.1), fed with what comes in. Zero it to start. */
@@ -167,6 +179,10 @@ void http_put_chunk_size(struct http_out *o, uint64_t n);
 #define HTTP_DATE_LEN 29
 /* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7) into out[HTTP_DATE_LEN + 1]. */
 void http_format_date(int64_t unix_s, char *out);
+/* Reads a date in one of the three formats of RFC 9110, 5.6.7, to the letter; the weekday must be
+ * the right one. now_s chooses the century of a year of two digits (RFC 850): at most 50 years
+ * ahead. False: it is none, and *ret is untouched. */
+bool http_parse_date(struct slice s, int64_t now_s, int64_t *ret);
 
 /* X-Request-Id as we accept it: 1 to 128 characters of [A-Za-z0-9._:-]. */
 bool http_request_id_ok(struct slice s);
@@ -174,5 +190,11 @@ bool http_request_id_ok(struct slice s);
 /* Does the client prefer text/plain over JSON for an error? By Accept with q-values; absent or
  * any type: no (JSON). */
 bool http_prefers_text(struct slice accept);
+
+/* Does the value of Accept-Encoding allow gzip (x-gzip is the same), not less gladly than no coding
+ * at all? Absent or empty, and where the weight is malformed: no. */
+bool http_accepts_gzip(struct slice value);
+/* The same for all Accept-Encoding fields of a request together. */
+bool http_request_accepts_gzip(const struct http_request *req);
 
 #endif

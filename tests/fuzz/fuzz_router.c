@@ -219,12 +219,14 @@ static void ask(const struct http_router *r, struct slice method, struct slice p
 /* Nothing of a route may be refused for being there already unless it is. */
 static void check_refusal(const struct line *l, const char *why)
 {
+	static const char taken[] = "already; only one of them can have it";
+	size_t len = strlen(why);
 	bool same = false;
 
-	CHECK(strncmp(why, "pattern \"", 9) == 0 && strlen(why) < 200);
+	CHECK(strncmp(why, "pattern \"", 9) == 0);
 	for (uint32_t i = 0; i < nroutes; i++)
 		same |= compare(routes[i].path, l->path) == 0;
-	CHECK(same || !strstr(why, "\" already; only one"));
+	CHECK(same || len < sizeof(taken) || strcmp(why + len + 1 - sizeof(taken), taken) != 0);
 }
 
 static void add(struct http_router *r, struct slice methods, struct slice pattern)

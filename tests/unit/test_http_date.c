@@ -54,12 +54,129 @@ static void test_out_of_range(void **state)
 	expect(INT64_MAX, 253402300799);
 }
 
+#define NOW 1750000000 /* June 2025 */
+
+/* All three formats of every hundredth hour or so are read as what they were written from. */
+static void test_parse_calendar(void **state)
+{
+	static const char *const formats[] = {
+		"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y",
+	};
+	char text[64];
+
+	(void)state;
+	for (int64_t s = -62167219200; s <= 253402300799; s += 350001) {
+		bool near = s > NOW - 49LL * 31557600 && s < NOW + 49LL * 31557600;
+		time_t t = (time_t)s;
+		struct tm tm;
+
+		gmtime_r(&t, &tm);
+		for (int i = 0; i < 3; i++) {
+			int64_t got = -1;
+			size_t len;
+
+			if (i == 1 && !near)
+				continue;
+			len = strftime(text, sizeof(text), formats[i], &tm);
+			if (tm.tm_year < 1000 - 1900) /* written without leading zeros */
+				continue;
+			if (!http_parse_date((struct slice){text, len}, NOW, &got) || got != s)
+				fail_msg("%s: %ld", text, got);
+		}
+	}
+}
+
+static void test_parse_known(void **state)
+{
+	static const struct { const char *text; int64_t s; } rows[] = {
+		{ "Sun, 06 Nov 1994 08:49:37 GMT", 784111777 },
+		{ "Sunday, 06-Nov-94 08:49:37 GMT", 784111777 },
+		{ "Sun Nov  6 08:49:37 1994", 784111777 },
+		{ "Thu, 01 Jan 1970 00:00:00 GMT", 0 },
+		{ "Wed, 31 Dec 1969 23:59:59 GMT", -1 },
+		{ "Sat, 01 Jan 0000 00:00:00 GMT", -62167219200 },
+		{ "Fri, 31 Dec 9999 23:59:59 GMT", 253402300799 },
+		{ "Tue, 29 Feb 2000 00:00:00 GMT", 951782400 },
+		{ "Tue Feb 29 00:00:00 2000", 951782400 },
+		{ "Sat, 31 Dec 2016 23:59:60 GMT", 1483228800 }, /* a leap second */
+		{ "Saturday, 01-Jan-00 00:00:00 GMT", 946684800 },
+		{ "Tuesday, 01-Jan-75 00:00:00 GMT", 3313526400 }, /* 50 years ahead */
+		{ "Thursday, 01-Jan-76 00:00:00 GMT", 189302400 }, /* not 51 */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int64_t got = 42;
+
+		if (!http_parse_date(slice_of(rows[i].text), NOW, &got) || got != rows[i].s)
+			fail_msg("%s: %ld", rows[i].text, got);
+	}
+}
+
+static void test_parse_refused(void **state)
+{
+	static const char *const good[] = {
+		"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT",
+		"Sun Nov  6 08:49:37 1994", "Wednesday, 02-Nov-94 08:49:37 GMT",
+	};
+	static const char *const bad[] = {
+		"", "S", "Sun", "Sun,", "Sun ", "0", "yesterday", "784111777",
+		"Mon, 06 Nov 1994 08:49:37 GMT", "sun, 06 Nov 1994 08:49:37 GMT",
+		"Sun, 06 nov 1994 08:49:37 GMT", "Sun, 6 Nov 1994 08:49:37 GMT",
+		"Sun, 06 Nov 1994 08:49:37 UTC", "Sun, 06 Nov 1994 08:49:37 +0000",
+		"Sun, 06 Nov 94 08:49:37 GMT", "Sun, 06 Nov 1994 24:00:00 GMT",
+		"Sun, 06 Nov 1994 08:60:37 GMT", "Sun, 06 Nov 1994 08:49:61 GMT",
+		"Sun,  6 Nov 1994 08:49:37 GMT", "Sun, 06  Nov 1994 08:49:37 GMT",
+		"Wed, 00 Nov 1994 08:49:37 GMT", "Thu, 31 Nov 1994 08:49:37 GMT",
+		"Wed, 29 Feb 1995 00:00:00 GMT", "Thu, 29 Feb 1900 00:00:00 GMT",
+		"Sun, 06 Nov -994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT ",
+		"Sun, 06-Nov-94 08:49:37 GMT", "Sunday, 06 Nov 1994 08:49:37 GMT",
+		"Sunday, 06-Nov-1994 08:49:37 GMT", "Monday, 06-Nov-94 08:49:37 GMT",
+		"Wednesday, 01-Jan-75 00:00:00 GMT", /* right in 1975 */
+		"Sunsday, 06-Nov-94 08:49:37 GMT", "Sun Nov 6 08:49:37 1994",
+		"Sun Nov   6 08:49:37 1994", "Sun Nov  6 08:49:37 1994 GMT",
+		"Mon Nov  6 08:49:37 1994", "Sun Nov  0 08:49:37 1994", "Sun Nov",
+		"Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		int64_t got = 42;
+
+		if (http_parse_date(slice_of(bad[i]), NOW, &got) || got != 42)
+			fail_msg("%s", bad[i]);
+	}
+	assert_false(http_parse_date((struct slice){NULL, 0}, NOW, NULL));
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		for (size_t len = 0; len < strlen(good[i]); len++) { /* cut anywhere */
+			char *copy = malloc(len ? len : 1);
+			int64_t got = 42;
+
+			assert_non_null(copy);
+			memcpy(copy, good[i], len);
+			assert_false(http_parse_date((struct slice){copy, len}, NOW, &got));
+			free(copy);
+		}
+		for (size_t at = 0; at < strlen(good[i]); at++) { /* one byte is none that may be */
+			char text[40];
+			int64_t got = 42;
+
+			strcpy(text, good[i]);
+			text[at] = '@';
+			assert_false(http_parse_date(slice_of(text), NOW, &got));
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_known),
 		cmocka_unit_test(test_calendar),
 		cmocka_unit_test(test_out_of_range),
+		cmocka_unit_test(test_parse_calendar),
+		cmocka_unit_test(test_parse_known),
+		cmocka_unit_test(test_parse_refused),
 	};
 
 	return cmocka_run_group_tests_name("http/date", tests, NULL, NULL);

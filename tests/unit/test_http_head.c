@@ -178,6 +178,11 @@ static void test_known_fields(void **state)
 		{ "aCCEPT", HTTP_F_ACCEPT }, { "X-Request-ID", HTTP_F_X_REQUEST_ID },
 		{ "X-FORWARDED-For", HTTP_F_X_FORWARDED_FOR }, { "Forwarded", HTTP_F_FORWARDED },
 		{ "Via", HTTP_F_VIA }, { "Expect", HTTP_F_EXPECT }, { "Upgrade", HTTP_F_UPGRADE },
+		{ "Accept-Encoding", HTTP_F_ACCEPT_ENCODING }, { "If-Match", HTTP_F_IF_MATCH },
+		{ "If-None-Match", HTTP_F_IF_NONE_MATCH }, { "RANGE", HTTP_F_RANGE },
+		{ "If-Modified-Since", HTTP_F_IF_MODIFIED_SINCE },
+		{ "if-unmodified-since", HTTP_F_IF_UNMODIFIED_SINCE },
+		{ "If-Range", HTTP_F_IF_RANGE },
 	};
 	char raw[128];
 
@@ -199,6 +204,12 @@ static void test_known_fields(void **state)
 	assert_int_equal(whole(&large, "GET / HTTP/1.0\r\nUser-Agenu: 1\r\nContent-Typf: 1\r\n"
 			       "Content-Lengtg: x\r\nX-Forwarded-Fos: 1\r\n"
 			       "Transfer.Encoding: x\r\n\r\n"), HTTP_OK);
+	assert_int_equal(whole(&large, "GET / HTTP/1.0\r\nRangf: 1\r\nIf-Matci: 1\r\n"
+			       "If-Rangf: 1\r\nIf-None-Matci: 1\r\n\r\n"), HTTP_OK);
+	for (size_t k = 0; k < HTTP_F_COUNT; k++)
+		assert_int_equal(req.known_count[k], 0);
+	assert_int_equal(whole(&large, "GET / HTTP/1.0\r\nIf-Modified-Sincf: 1\r\n"
+			       "If-Unmodified-Sincf: 1\r\nAccept-Encodinh: 1\r\n\r\n"), HTTP_OK);
 	for (size_t k = 0; k < HTTP_F_COUNT; k++)
 		assert_int_equal(req.known_count[k], 0);
 	assert_int_equal(req.content_length, -1);
