@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Dates of HTTP (RFC 9110, 5.6.7), computed without the C library: no time zone, no locale, no lock. */
+/* Dates of HTTP (RFC 9110, 5.6.7), computed without the C library: no time zone, no locale, no
+ * lock. */
 #include "http/http_priv.h"
 
 #define DAY_S 86400

@@ -120,8 +120,8 @@ enum http_err http_normalise_path(struct slice path, char *out, size_t *ret_len)
  * name does not occur. Empty parts ("a=1&&b=2") are skipped; the empty name is that of "=x".
  */
 struct slice http_query_find(struct slice query, struct slice name);
-/* The value decoded: "+" is a blank, %41 is "A", a "%" without two hex digits is itself. out has room
- * for value.len bytes; returns how many were written. They may be anything, NUL included. */
+/* The value decoded: "+" is a blank, %41 is "A", a "%" without two hex digits is itself. out has
+ * room for value.len bytes; returns how many were written. They may be anything, NUL included. */
 size_t http_query_decode(struct slice value, char *out);
 
 /* ---- bodies ---- */

@@ -75,8 +75,9 @@ static bool ends(struct slice s, struct slice with)
 bool http_type_is_compressible(struct slice t)
 {
 	static const struct slice others[] = {
-		SLICE("application/json"), SLICE("application/javascript"), SLICE("application/xml"),
-		SLICE("application/x-javascript"), SLICE("application/wasm"),
+		SLICE("application/json"), SLICE("application/javascript"),
+		SLICE("application/xml"), SLICE("application/x-javascript"),
+		SLICE("application/wasm"),
 		SLICE("application/x-ndjson"), SLICE("application/yaml"), SLICE("application/toml"),
 		SLICE("application/rtf"), SLICE("application/graphql"),
 		SLICE("application/x-www-form-urlencoded"), SLICE("application/openmetrics-text"),

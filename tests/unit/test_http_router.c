@@ -13,6 +13,36 @@
 
 static char why[256];
 
+/* The linker puts these in the place of the allocators (see local.am). */
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+static int fail_at; /* the allocation that fails, counted down; 0: none */
+
+static bool fails(void)
+{
+	return fail_at > 0 && --fail_at == 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t size)
+{
+	return fails() ? NULL : __real_realloc(p, size);
+}
+
 /* The target of a route is the text that names it. */
 static void add(struct http_router *r, const char *methods, const char *pattern,
 		const char *target)
@@ -359,6 +389,53 @@ static void test_conflicts(void **state)
 	http_router_free(r);
 }
 
+/* Adds all; the number of the route that had no memory, or how many there are. */
+static int add_all(struct http_router *r, const char *const patterns[], int n)
+{
+	for (int i = 0; i < n; i++) {
+		if (!http_router_add(r, i == 0 ? SLICE("PURGE") : SLICE(""), slice_of(patterns[i]),
+				     NULL, why, sizeof(why)))
+			continue;
+		assert_non_null(strstr(why, "\": no memory"));
+		return i;
+	}
+	return n;
+}
+
+/* Whichever allocation fails: it is said, what was there is there, and it can be done again. */
+static void test_no_memory(void **state)
+{
+	static const char *const patterns[] = {
+		"/1", "/2", "/3", "/4", "/5", "/{x}/a", "/{x}/b/*",
+	};
+	const int n = sizeof(patterns) / sizeof(patterns[0]);
+	struct http_router *r = NULL;
+	struct http_match m;
+	int added = -1;
+
+	(void)state;
+	for (int at = 1; added < n; at++) {
+		fail_at = at;
+		if (http_router_new(&r)) {
+			assert_int_equal(at, 1);
+			assert_null(r);
+			continue;
+		}
+		added = add_all(r, patterns, n);
+		assert_true(added == n || fail_at == 0);
+		fail_at = 0;
+		for (int i = 0; i < n; i++)
+			assert_int_equal(http_router_match(r, HTTP_M_OTHER, SLICE("PURGE"),
+							   slice_of(patterns[i]), 0, &m),
+					 i < added);
+		assert_int_equal(add_all(r, patterns + added, n - added), n - added);
+		assert_true(http_router_match(r, HTTP_M_OTHER, SLICE("PURGE"), SLICE("/y/b/c/d"), 0,
+					      &m));
+		http_router_free(r);
+		r = NULL;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -371,6 +448,7 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_edges),
 		cmocka_unit_test(test_conflicts),
+		cmocka_unit_test(test_no_memory),
 	};
 
 	return cmocka_run_group_tests_name("http/router", tests, NULL, NULL);

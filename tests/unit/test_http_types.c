@@ -52,8 +52,8 @@ static void test_rows(void **state)
 static void test_others(void **state)
 {
 	static const char *const unknown[] = {
-		"", "html", "/", ".", "a.", "/a.html/", "/a.html/b", "a.unknown", "a.htmlx", "a.htm.l",
-		"a.averylongending", "a.ht ml", "a.\xff", "a.0", "a.zzzzz", "a.html ",
+		"", "html", "/", ".", "a.", "/a.html/", "/a.html/b", "a.unknown", "a.htmlx",
+		"a.htm.l", "a.averylongending", "a.ht ml", "a.\xff", "a.0", "a.zzzzz", "a.html ",
 	};
 
 	(void)state;
