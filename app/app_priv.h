@@ -15,7 +15,6 @@
 #define APP_APP_PRIV_H
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 
 #include "app/app.h"
@@ -107,7 +106,8 @@ struct capri_request {
 	_Atomic uint64_t body_bytes;
 	bool streaming, stream_begun, stream_ok, reported_slow, reported_stuck, abandoned;
 	int result;                      /* of a pool handler */
-	uint32_t row;                    /* kept after the exchange; UINT32_MAX = none */
+	uint32_t row;                    /* UINT32_MAX = none */
+	bool row_kept;                   /* it is the call's own, after the exchange */
 	uint64_t deadline_ns;            /* as the loop knows it */
 	uint64_t abandoned_ns;
 	_Atomic uint64_t new_deadline_ns;
@@ -294,9 +294,6 @@ void bridge_post(struct capri_request *c, unsigned what);  /* any thread */
 /* ---- look.c: calls that take long ---- */
 void look_begin(struct app *a, struct capri_request *c);
 void look_end(struct app *a, struct capri_request *c);
-int32_t app_thread_id(void);
-void app_keep_thread_signals(sigset_t *set);
-void look_report(struct app *a, struct capri_request *c, uint64_t now, bool stuck);
 void look_init(struct app *a);
 void look_abandoned(struct app *a, struct capri_request *c); /* its exchange is over */
 

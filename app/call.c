@@ -197,7 +197,8 @@ bool call_detach(struct capri_request *c)
 	c->body_fn = NULL;
 	c->cancel_fn = NULL;
 	c->writable_fn = NULL;
-	c->row = UINT32_MAX;
+	c->row = request_row(c->r);
+	c->row_kept = false;
 	c->deadline_ns = request_due(c->r);
 	c->body_at = 0;
 	c->body_paused = c->stream_begun = c->stream_ok = false;
@@ -250,6 +251,7 @@ void call_gone(struct request *r, void *arg)
 			call_ended(c); /* it never began */
 		} else {
 			c->row = request_keep_row(r);
+			c->row_kept = true;
 			look_abandoned(c->app, c);
 			tell_cancelled(c);
 		}

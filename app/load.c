@@ -10,6 +10,7 @@
 
 #include "app/app_priv.h"
 #include "base/log.h"
+#include "shm/dump.h"
 
 static int wrong(const struct app *a, const char *why)
 {
@@ -59,6 +60,7 @@ static int load_module(struct app *a, const struct capri_app **ret)
 		rest = strncmp(text, path, len) == 0 && text[len] == ':' ? text + len + 1 : text;
 		return wrong(a, rest + strspn(rest, " "));
 	}
+	dump_objects(); /* so that its functions have names in reports */
 	*ret = dlsym(a->dl, symbol);
 	if (!*ret) {
 		snprintf(why, sizeof(why),

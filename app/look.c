@@ -3,35 +3,9 @@
  * Calls that outlive a turn of the loop: who they are, what their rows say, and which of them are
  * slow, stuck or abandoned. They are looked at four times a second while there are any.
  */
-#include <signal.h>
-#include <stdio.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include "app/app_priv.h"
 #include "base/clock.h"
-#include "base/log.h"
-
-void look_report(struct app *a, struct capri_request *c, uint64_t now, bool stuck)
-{
-	(void)a;
-	log_warnx("%s: %s, request %.*s, %.1f s", stuck ? "STUCK" : "SLOW", c->route->name,
-		  (int)c->id.len, c->id.p, (double)(now - c->since_ns) / 1e9);
-}
-
-void app_keep_thread_signals(sigset_t *set)
-{
-	(void)set;
-}
-
-int32_t app_thread_id(void)
-{
-	static _Thread_local int32_t tid;
-
-	if (tid == 0)
-		tid = (int32_t)syscall(SYS_gettid);
-	return tid;
-}
+#include "shm/dump.h"
 
 static void set_abandoned(struct app *a, uint32_t n)
 {
@@ -77,20 +51,27 @@ void look_end(struct app *a, struct capri_request *c)
 	if (c->abandoned)
 		set_abandoned(a, a->nabandoned - 1);
 	c->abandoned = c->reported_stuck = false;
-	serve_row_end(a->serve, c->row);
-	c->row = UINT32_MAX;
+	if (c->row_kept)
+		serve_row_end(a->serve, c->row);
+	c->row_kept = false;
 	if (a->draining && !app_busy(a))
 		a->idle(a->idle_arg);
 }
 
 /* ---- what takes long ---- */
 
-static void stuck(struct app *a, struct capri_request *c, uint64_t now)
+/* The master logs it with the stack of the thread, if it is known which one has it. */
+static void report(const struct capri_request *c, enum dump_kind kind)
+{
+	dump_report_thread(kind, atomic_load(&c->tid), c->row, atomic_load(&c->since_ns));
+}
+
+static void stuck(struct app *a, struct capri_request *c)
 {
 	c->reported_stuck = true;
 	a->nstuck++;
 	app_error(c, SHM_ERR_ABANDONED);
-	look_report(a, c, now, true);
+	report(c, DUMP_STUCK);
 	/* The thread, or what it holds, is lost; a new worker has all of them. */
 	if (shm_get(&a->slot->why) == SHM_WHY_NONE) {
 		atomic_store_explicit(&a->slot->why, SHM_WHY_STUCK, memory_order_release);
@@ -120,13 +101,13 @@ static void look_at(struct app *a, struct capri_request *c, uint64_t now)
 	if (c->r && !c->streaming && atomic_load(&c->at) == CALL_RUNNING)
 		request_waits_as(c->r, SHM_ROW_RUNNING);
 	if (!c->reported_stuck && is_stuck(c, now)) {
-		stuck(a, c, now);
+		stuck(a, c);
 		return;
 	}
 	if (!c->reported_slow && a->conf->s.log_slow_requests && atomic_load(&c->tid) != 0 &&
 	    !c->streaming && now > since && now - since > slow_ns) {
 		c->reported_slow = true;
-		look_report(a, c, now, false);
+		report(c, DUMP_SLOW);
 	}
 }
 

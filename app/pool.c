@@ -12,6 +12,7 @@
 #include "app/app_priv.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "shm/dump.h"
 
 #define STOP_WAIT_MS 200 /* for idle threads to end; one that is in a handler is not waited for */
 
@@ -56,8 +57,10 @@ static void take_out(struct pool *p, struct capri_request *c)
 static void run(struct capri_request *c)
 {
 	atomic_store_explicit(&c->since_ns, clock_mono_ns(), memory_order_relaxed);
-	atomic_store_explicit(&c->tid, app_thread_id(), memory_order_relaxed);
+	atomic_store_explicit(&c->tid, dump_tid(), memory_order_relaxed);
+	dump_thread_row(c->row);
 	c->result = c->route->handler(c, c->route->arg);
+	dump_thread_row(UINT32_MAX);
 	atomic_store_explicit(&c->tid, 0, memory_order_relaxed);
 	atomic_store(&c->completed, true);
 	bridge_post(c, POST_ENDED);
@@ -69,6 +72,7 @@ static void *thread_main(void *arg)
 	struct capri_request *c;
 
 	(void)prctl(PR_SET_NAME, "capricorn-pool");
+	(void)dump_thread_init(); /* without it a stack overflow is not told as one */
 	pthread_mutex_lock(&p->lock);
 	while (!p->quit) {
 		c = p->first;
@@ -86,6 +90,7 @@ static void *thread_main(void *arg)
 		run(c);
 		pthread_mutex_lock(&p->lock);
 	}
+	dump_thread_fini();
 	p->threads--;
 	pthread_cond_signal(&p->gone);
 	pthread_mutex_unlock(&p->lock);
@@ -95,13 +100,16 @@ static void *thread_main(void *arg)
 /* Signals are the loop's; only what is sent to this very thread, or is its own fault, comes here. */
 static bool start_thread(struct pool *p)
 {
+	static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
 	sigset_t all, old;
 	pthread_attr_t attr;
 	pthread_t t;
 	int rc;
 
 	sigfillset(&all);
-	app_keep_thread_signals(&all);
+	sigdelset(&all, DUMP_SIGNAL);
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		sigdelset(&all, own[i]);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_sigmask(SIG_SETMASK, &all, &old);

@@ -5,6 +5,7 @@
 
 #include "app/app_priv.h"
 #include "base/clock.h"
+#include "shm/dump.h"
 
 struct capri_str capri_method(const struct capri_request *c)
 {
@@ -181,6 +182,6 @@ int capri_on_cancel(struct capri_request *c, capri_cancel_f *fn, void *arg)
 
 void capri_working(struct capri_request *c, bool begins)
 {
-	atomic_store(&c->tid, begins ? app_thread_id() : 0);
+	atomic_store(&c->tid, begins ? dump_tid() : 0);
 	atomic_store(&c->since_ns, begins ? clock_mono_ns() : 0);
 }

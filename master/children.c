@@ -148,6 +148,14 @@ static void look_at_calls(struct master *m, struct child *c, uint64_t now)
 	}
 }
 
+static bool reason_of_ask(uint32_t why, enum shm_reason *ret)
+{
+	if (why != SHM_WHY_MAX_REQUESTS && why != SHM_WHY_STUCK)
+		return false;
+	*ret = why == SHM_WHY_STUCK ? REASON_STUCK : REASON_MAX_REQUESTS;
+	return true;
+}
+
 void master_look(struct master *m, struct child *c)
 {
 	const struct shm_slot *s = shm_slot(&m->shm, c->slot);
@@ -165,10 +173,8 @@ void master_look(struct master *m, struct child *c)
 	}
 	if (c->kind != SHM_WORKER)
 		return;
-	if (c->state == CHILD_READY && shm_get(&s->why) == SHM_WHY_MAX_REQUESTS) {
+	if (c->state == CHILD_READY && reason_of_ask(shm_get(&s->why), &c->ask))
 		c->state = CHILD_ASKED;
-		c->ask = REASON_MAX_REQUESTS;
-	}
 	if (c->state >= CHILD_READY && c->state < CHILD_LEAVING && phase == SHM_PH_DRAINING) {
 		log_info("Worker (pid:%d) drains on its own", (int)c->pid);
 		c->state = CHILD_LEAVING;

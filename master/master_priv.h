@@ -227,7 +227,7 @@ const char *master_kind_name(enum shm_kind kind);                 /* "Worker", "
 /* Replaced one by one: for its requests or its memory. */
 static inline bool reason_recycles(enum shm_reason r)
 {
-	return r == REASON_MAX_REQUESTS || r == REASON_MAX_MEMORY;
+	return r == REASON_MAX_REQUESTS || r == REASON_MAX_MEMORY || r == REASON_STUCK;
 }
 static inline bool child_is_worker(const struct child *c)
 {

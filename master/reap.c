@@ -102,7 +102,8 @@ static void examine(struct master *m, const struct child *c, int status, struct 
 		e->reason = reason_of_signal(m, c, e);
 	else
 		e->reason = reason_of_code(m, c, e->code);
-	e->asked = e->reason < REASON_CRASHED || e->reason == REASON_MAX_MEMORY;
+	e->asked = e->reason < REASON_CRASHED || e->reason == REASON_MAX_MEMORY ||
+		   e->reason == REASON_STUCK;
 }
 
 /* ", at GET /slow (id 7f.., client 10.0.0.1, 3.2 s)" or nothing. */

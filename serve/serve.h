@@ -66,6 +66,7 @@ void request_waits_as(struct request *r, enum shm_row_state state);
 /* Who works on after the request has ended (in the call-back of request_on_gone()) keeps its row,
  * and gives it back later. UINT32_MAX: it has none. */
 uint32_t request_keep_row(struct request *r);
+uint32_t request_row(const struct request *r);
 void serve_row_state(struct serve *s, uint32_t row, enum shm_row_state state);
 void serve_row_end(struct serve *s, uint32_t row);
 

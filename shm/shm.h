@@ -55,7 +55,7 @@ enum shm_command {
 	SHM_CMD_QUIT        /* leave at once */
 };
 
-enum shm_why { SHM_WHY_NONE, SHM_WHY_MAX_REQUESTS, SHM_WHY_STUCK }; /* [L] why the worker asks to be replaced */
+enum shm_why { SHM_WHY_NONE, SHM_WHY_MAX_REQUESTS, SHM_WHY_STUCK }; /* [L] why it asks for a successor */
 
 struct shm_counters {        /* [L] one word per row of shm/metrics.def that is kept per slot */
 #define SHM_COUNTER(name, help) _Atomic uint64_t name;
