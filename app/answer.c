@@ -178,7 +178,7 @@ int answer_give(struct capri_request *c, const struct answer *a)
 		return err;
 	}
 	over = atomic_load(&c->over);
-	if (c->route->kind == CAPRI_POOL || !app_in_loop(c->app)) {
+	if (!call_is_here(c)) {
 		give_later(c, a);
 	} else {
 		answer_perform(c, a);

@@ -224,6 +224,15 @@ static inline bool app_in_loop(const struct app *a)
 	return pthread_equal(pthread_self(), a->loop_thread);
 }
 
+/* May its owner act on the exchange directly? In the loop, and within an event of the exchange: a
+ * module's call must not run other handlers, or its own call-backs, before it returns. Otherwise it
+ * is posted, like that of another thread. */
+static inline bool call_is_here(const struct capri_request *c)
+{
+	return c->route->kind != CAPRI_POOL && app_in_loop(c->app) && c->r &&
+	       request_in_event(c->r);
+}
+
 static inline struct capri_str to_str(struct slice s)
 {
 	return (struct capri_str){s.p, s.len};

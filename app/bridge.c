@@ -12,11 +12,13 @@
 
 #define BATCH 1024 /* posts taken in one turn, so that those who go on posting do not hold it */
 
-static void ring(struct bridge *b)
+/* The loop itself need not be woken: it looks at the end of its turn. */
+static void ring(struct app *a)
 {
+	struct bridge *b = &a->bridge;
 	uint64_t one = 1;
 
-	if (!atomic_exchange(&b->rung, true))
+	if (!atomic_exchange(&b->rung, true) && !(app_in_loop(a) && a->serve))
 		(void)!write(b->watch.fd, &one, sizeof(one)); /* full: it is readable already */
 }
 
@@ -35,12 +37,13 @@ void bridge_post(struct capri_request *c, unsigned what)
 	}
 	c->posts |= what;
 	pthread_mutex_unlock(&b->lock);
-	ring(b);
+	ring(c->app);
 }
 
 int capri_post(struct capri_worker *w, void (*fn)(struct capri_worker *w, void *arg), void *arg)
 {
-	struct bridge *b = &((struct app *)w)->bridge;
+	struct app *a = (struct app *)w;
+	struct bridge *b = &a->bridge;
 	struct post_fn *p = malloc(sizeof(*p));
 
 	if (!p)
@@ -53,7 +56,7 @@ int capri_post(struct capri_worker *w, void (*fn)(struct capri_worker *w, void *
 		b->fn_first = p;
 	b->fn_last = p;
 	pthread_mutex_unlock(&b->lock);
-	ring(b);
+	ring(a);
 	return CAPRI_OK;
 }
 
@@ -126,8 +129,11 @@ static void take_all(struct app *a)
 		p->fn(&a->w, p->arg);
 		free(p);
 	}
-	if (n == BATCH)
-		ring(b);
+	if (n == BATCH && !atomic_exchange(&b->rung, true)) {
+		uint64_t one = 1; /* the rest in the next turn, whoever else waits */
+
+		(void)!write(b->watch.fd, &one, sizeof(one));
+	}
 }
 
 static void on_ring(struct loop *l, struct watch *w, unsigned events)

@@ -156,7 +156,7 @@ void capri_set_deadline(struct capri_request *c, uint32_t after_ms)
 {
 	uint64_t due = after_ms ? clock_mono_ns() + after_ms * NS_PER_MS : UINT64_MAX;
 
-	if (app_in_loop(c->app)) {
+	if (call_is_here(c)) {
 		call_set_deadline(c, due);
 		return;
 	}

@@ -118,7 +118,6 @@ static void stream_perform(struct capri_request *c)
 	c->stream_begun = true;
 	if (c->fields_len > 0)
 		request_field_lines(r, (struct slice){c->fields, c->fields_len});
-	request_on_hangup(r, NULL); /* who reads a stream to its end may well have no more to say */
 	c->holds++;
 	request_on_release(r, stream_released, c);
 	request_answer_pull(r, c->answer.status, slice_of(c->answer.type), c->answer.total,
@@ -152,15 +151,13 @@ void stream_break(struct capri_request *c)
 
 static void tell_loop(struct capri_request *c, unsigned what)
 {
-	if (!app_in_loop(c->app)) {
+	if (!call_is_here(c)) {
 		bridge_post(c, what);
 		return;
 	}
-	c->holds++;
 	stream_more(c);
 	if (what & POST_ENDED)
 		call_ended(c);
-	call_release(c);
 }
 
 int capri_stream_begin(struct capri_request *c, int status, const char *type, int64_t total)
@@ -395,7 +392,7 @@ void body_resume_perform(struct capri_request *c)
 
 void capri_body_resume(struct capri_request *c)
 {
-	if (app_in_loop(c->app))
+	if (call_is_here(c))
 		body_resume_perform(c);
 	else
 		bridge_post(c, POST_RESUME);

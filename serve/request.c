@@ -16,6 +16,7 @@ uint64_t request_now(const struct request *r) { return loop_now(r->serve->loop);
 uint64_t request_body_bytes(const struct request *r) { return r->body_bytes; }
 uint64_t request_due(const struct request *r) { return r->deadline_ns; }
 uint32_t request_row(const struct request *r) { return r->row; }
+bool request_in_event(const struct request *r) { return r->conn->processing; }
 uint64_t request_since(const struct request *r) { return r->since_ns; }
 void request_route(struct request *r, uint32_t route) { r->route = route; }
 void request_is_status(struct request *r) { r->is_status = true; }

@@ -53,6 +53,11 @@ void request_on_gone(struct request *r, request_gone_f *cb, void *arg);
  * the answer: nobody can know before something is written. */
 void request_on_hangup(struct request *r, request_gone_f *cb);
 
+/* Is this within an event of its own connection (its handler is being called, say)? Then nothing that
+ * is done with the request calls anybody; else it may carry on the connection, and with it call the
+ * handler of the next request, before it returns. */
+bool request_in_event(const struct request *r);
+
 /* When the head of the answer is due (loop time; UINT64_MAX = never). Default: REQUEST_TIMEOUT. */
 void request_deadline(struct request *r, uint64_t due_ns);
 uint64_t request_due(const struct request *r);
