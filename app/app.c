@@ -12,6 +12,7 @@ int app_find(enum conf_app which, const struct app **ret_app)
 	case CONF_APP_API: *ret_app = &app_api; return 0;
 	case CONF_APP_ECHO: *ret_app = &app_echo; return 0;
 	case CONF_APP_HELLO: *ret_app = &app_hello; return 0;
+	case CONF_APP_MODULE: break; /* not loaded yet */
 	}
 	return -ENOENT;
 }

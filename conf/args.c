@@ -232,7 +232,7 @@ static void take_app(struct cursor *c, const char *arg)
 	c->app = arg;
 	if (c->apply && *arg)
 		conf_set_text(c->ld, &conf_rows[CONF_R_APP], CONF_FLAG, slice_of(arg),
-			      "command line");
+			      "argument APP");
 }
 
 void conf_read_args(struct conf_loading *ld, const struct conf_input *in, bool apply,

@@ -101,6 +101,5 @@ void conf_carry_over(struct conf *next, const struct conf *cur, struct conf_repo
 	/* Nobody opens anything by these again: a text that was not copied does no harm. */
 	if (!ok)
 		conf_note(r, "out of memory: settings that stay as they are may be shown wrongly");
-	conf_derive_app(next);
 	fit_workers(&next->s, r);
 }

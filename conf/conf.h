@@ -52,7 +52,9 @@ enum conf_action {
 	CONF_ACT_DOC /* --print-doc NAME: writes one of the generated documents (for the build) */
 };
 
-enum conf_app { CONF_APP_API, CONF_APP_ECHO, CONF_APP_HELLO };
+/* What APP names. */
+enum conf_app { CONF_APP_API, CONF_APP_ECHO, CONF_APP_HELLO, CONF_APP_MODULE };
+#define CONF_APP_SYMBOL "capricorn_app" /* what a module exports unless APP says otherwise */
 
 /* A listening address, checked. */
 struct conf_bind {
@@ -68,6 +70,8 @@ struct conf {
 	enum conf_action action;
 	const char *doc_name;          /* of CONF_ACT_DOC */
 	enum conf_app app;
+	const char *app_path;          /* of a module, as given: relative to where we were started */
+	const char *app_symbol;        /* of a module; NULL = CONF_APP_SYMBOL */
 	const char *file;              /* the configuration file that was read; NULL = none */
 	size_t nbinds;
 	struct conf_bind *binds;       /* BIND, or HOST and PORT, or PORT alone, or the default */

@@ -114,12 +114,23 @@ static inline const char **conf_text_field(const struct conf_row *row, const str
 /* ---- check.c: meanings of texts ---- */
 
 conf_check_f conf_check_bind, conf_check_host, conf_check_network, conf_check_log_format,
-	conf_check_shm_name, conf_check_prefix, conf_check_token, conf_check_app, conf_check_name;
+	conf_check_shm_name, conf_check_prefix, conf_check_token, conf_check_name;
 
 /* A listening address. Strings go into the memory of `c`. False: `why` says what is wrong. */
 bool conf_bind_parse(struct conf *c, const char *text, struct conf_bind *ret, struct strbuf *why);
 bool conf_host_parse(struct slice text, struct net_addr *ret);
-bool conf_app_parse(const char *text, enum conf_app *ret);
+
+/* ---- app.c: what APP names ---- */
+
+struct conf_app_name {
+	enum conf_app app;
+	struct slice path;      /* of a module: a part of the text */
+	const char *symbol;     /* of a module: the end of the text; NULL = none is named */
+};
+
+conf_check_f conf_check_app;
+/* False: `why` says what is wrong. No file is looked at. */
+bool conf_app_parse(const char *text, struct conf_app_name *ret, struct strbuf *why);
 
 /* ---- load.c: one loading ---- */
 
@@ -181,8 +192,9 @@ char *conf_slurp(struct conf_loading *ld, const char *path, const char *place, s
 /* ---- derive.c: what follows from the merged settings ---- */
 
 void conf_derive(struct conf_loading *ld);
-/* APP and STATUS_PREFIX as the processes use them. */
-void conf_derive_app(struct conf *c);
+/* In app.c: APP and STATUS_PREFIX as the processes use them. A module that cannot be read is told.
+ */
+void conf_derive_app(struct conf_loading *ld);
 /* CPUs that this process may use; `root` is put before /proc and /sys ("" but in tests). */
 int conf_cpus(const char *root);
 

@@ -59,19 +59,6 @@ static void derive_times(struct conf_loading *ld)
 		s->min_worker_lifetime = is_set(ld, CONF_R_MAX_REQUESTS) ? 0 : 60000;
 }
 
-/* ---- what to serve, and where its own paths lie ---- */
-
-void conf_derive_app(struct conf *c)
-{
-	/* A bad one was told when it was set; the default is as good for what is checked below. */
-	if (!conf_app_parse(c->s.app, &c->app))
-		c->app = CONF_APP_API;
-	if (c->priv->from[CONF_R_STATUS_PREFIX].origin == CONF_DEFAULT || !c->s.status_prefix)
-		c->s.status_prefix = c->app == CONF_APP_API ? "" : "/_capricorn";
-	else if (strcmp(c->s.status_prefix, "/") == 0)
-		c->s.status_prefix = "";
-}
-
 /* ---- addresses ---- */
 
 static bool same_bind(const struct conf_bind *a, const struct conf_bind *b)
@@ -227,7 +214,7 @@ void conf_derive(struct conf_loading *ld)
 	c->cpus = conf_cpus("");
 	derive_workers(ld);
 	derive_times(ld);
-	conf_derive_app(c);
+	conf_derive_app(ld);
 	derive_binds(ld);
 	if (ld->no_memory)
 		return;

@@ -127,7 +127,8 @@ void conf_write_help(FILE *f)
 {
 	fputs("Usage: capricorn [OPTIONS] [APP]\n\n"
 	      "A prefork application server: a master, worker processes and a keeper.\n"
-	      "APP is builtin:api (the default), builtin:echo or builtin:hello.\n\n"
+	      "APP is builtin:api (the default), builtin:echo, builtin:hello, or a module of C by\n"
+	      "its file: ./app.so, or ./app.so:symbol if it does not export capricorn_app.\n\n"
 	      "Options:\n", f);
 	for (const struct conf_option *o = conf_options; o->flags; o++) {
 		struct strbuf flags;

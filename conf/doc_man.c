@@ -150,6 +150,12 @@ static const char man8_head[] =
 ".TP\n"
 ".B builtin:hello\n"
 "answers any request with 13 bytes of text\n"
+".TP\n"
+"\\fIFILE\\fR.so[\\fB:\\fIsymbol\\fR]\n"
+"a module: a shared object of C that exports \\fIsymbol\\fR (capricorn_app), see capricorn.h. A\n"
+"text with a slash in it, or that ends in .so before the symbol, names a module. A relative path\n"
+"begins where the server was started. HUP reads the file anew; while it runs, a generation keeps\n"
+"the code that it began with.\n"
 ".SH OPTIONS\n"
 "A value follows its flag as the next argument or after an equals sign; \\fB\\-\\-\\fR ends the\n"
 "flags. A boolean flag alone is true.\n";

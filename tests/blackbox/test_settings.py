@@ -69,7 +69,7 @@ def test_twenty_bad_settings(tmp_path):
               r"environment variable CAPRICORN_UMASK: ", r"environment variable STATUS_ALLOW: ",
               r"flag --bind: ", r"flag --keep-alive: ", r"flag --reload: .*HUP",
               r"flag --bidn: .*did you mean --bind\?", r"flag --log-level: .*debug, info",
-              r"command line: .*did you mean builtin:echo\?"]
+              r"argument APP: .*did you mean builtin:echo\?"]
     assert len(lines) == 20, "\n".join(lines)
     for place in places:
         assert sum(bool(re.match(place, line)) for line in lines) == 1, (place, "\n".join(lines))
@@ -90,7 +90,10 @@ def test_twenty_bad_settings(tmp_path):
     (["--statsd-host", "localhost:8125"], "flag --statsd-host: GET /metrics"),
     (["-e", "A=b"], "flag -e: set it in the environment"),
     (["-c", "gunicorn.conf.py"], "flag -c: gunicorn.conf.py is Python"),
-    (["./app.so"], 'command line: "./app.so" is a module to load, which is not built yet'),
+    (["./app.so"], "argument APP: cannot read the module ./app.so: there is no such file in /"),
+    (["./app.so:"], 'argument APP: "./app.so:" has no symbol after the colon'),
+    (["/dev/null:x"], "argument APP: cannot read the module /dev/null: it is not a regular file"),
+    (["./app.py"], 'argument APP: "./app.py" is Python, which is not built yet'),
     (["http://127.0.0.1:9000"], "not built yet"),
     (["package.module:app"], "Python application, which is not built yet"),
     (["--threads", "4"], "flag --threads: THREAD_POOL_SIZE is not built yet"),

@@ -90,7 +90,8 @@ static inline int enter_directory(void **state)
 
 static inline int leave_directory(void **state)
 {
-	static const char *const names[] = {"capricorn.yaml", "test.yaml", "test.env", "big"};
+	static const char *const names[] = {"capricorn.yaml", "test.yaml", "test.env",
+					   "big", "big.so", "a:b.so"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		unlink(names[i]);

@@ -243,27 +243,114 @@ static void test_not_built(void **state)
 static void test_apps(void **state)
 {
 	static const struct { const char *app, *says; } bad[] = {
-		{"./app.so", "is a module to load, which is not built yet"},
-		{"app.so:main", "is a module to load, which is not built yet"},
 		{"http://127.0.0.1:9000", "is a server to pass requests on to, which is not built "
 					  "yet"},
 		{"package.module:app", "is a Python application, which is not built yet"},
 		{"builtin:what", "is not a built-in app"},
+		{"builtin:a/b.so", "is not a built-in app"},
 		{"what", "is nothing that can be served"},
+		{"what.so.1", "is nothing that can be served"},
+		{"ftp://host/app.so", "is nothing that can be served"},
 	};
-	char want[200];
+	char want[300];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		snprintf(want, sizeof(want), "command line: \"%s\" %s; there are builtin:api, "
-			 "builtin:echo and builtin:hello\n", bad[i].app, bad[i].says);
+		snprintf(want, sizeof(want), "argument APP: \"%s\" %s; there are builtin:api, "
+			 "builtin:echo, builtin:hello and modules (./app.so)\n", bad[i].app,
+			 bad[i].says);
 		expect_errors(ARGS(bad[i].app), NO_ENV, want);
 	}
 	expect_errors(ARGS("builtin:ehco"), NO_ENV,
-		      "command line: \"builtin:ehco\" is not a built-in app; did you mean "
+		      "argument APP: \"builtin:ehco\" is not a built-in app; did you mean "
 		      "builtin:echo?\n");
 	expect_errors(ARGS("builtin:echo", "--", "-x"), NO_ENV,
 		      "command line: there can be one app, and there are builtin:echo and -x\n");
+}
+
+static void expect_module(const char *app, const char *path, const char *symbol)
+{
+	struct loaded l = load_ok(ARGS(app), NO_ENV);
+
+	assert_int_equal(l.conf->app, CONF_APP_MODULE);
+	assert_string_equal(l.conf->app_path, path);
+	if (symbol)
+		assert_string_equal(l.conf->app_symbol, symbol);
+	else
+		assert_null(l.conf->app_symbol);
+	assert_string_equal(l.conf->s.status_prefix, "/_capricorn");
+	unload(&l);
+}
+
+static void test_modules(void **state)
+{
+	struct loaded l;
+
+	(void)state;
+	write_file("big", "x");
+	write_file("big.so", "x");
+	write_file("a:b.so", "x");
+	expect_module("big.so", "big.so", NULL);
+	expect_module("./big.so", "./big.so", NULL);
+	expect_module("./big", "./big", NULL);
+	expect_module("big.so:main", "big.so", "main");
+	expect_module("./big:_x9", "./big", "_x9");
+	expect_module("./a:b.so:capricorn_app", "./a:b.so", "capricorn_app");
+	l = load_ok(ARGS("--status-prefix", "/s"), ENV("CAPRICORN_APP=./big.so:x", "APP=no"));
+	assert_int_equal(l.conf->app, CONF_APP_MODULE);
+	assert_string_equal(l.conf->app_symbol, "x");
+	assert_string_equal(l.conf->s.status_prefix, "/s");
+	unload(&l);
+	l = load_ok(ARGS("--status-prefix", "/", "./big.so"), NO_ENV);
+	assert_string_equal(l.conf->s.status_prefix, "");
+	unload(&l);
+	l = load_ok(ARGS(), NO_ENV);
+	assert_null(l.conf->app_path);
+	assert_null(l.conf->app_symbol);
+	unload(&l);
+	/* A weaker origin is not looked at. */
+	l = load_ok(ARGS("builtin:hello"), ENV("CAPRICORN_APP=./nothing.so"));
+	assert_int_equal(l.conf->app, CONF_APP_HELLO);
+	unload(&l);
+}
+
+static void test_bad_modules(void **state)
+{
+	static const struct { const char *app, *says; } bad[] = {
+		{"./big.so:", "has no symbol after the colon; leave the colon out (capricorn_app), "
+			      "or write ./app.so:symbol"},
+		{"big.so:1x", "has a symbol after its last colon that is no identifier of C "
+			      "(letters, digits and _)"},
+		{"./big.so:a-b", "has a symbol after its last colon that is no identifier of C "
+				 "(letters, digits and _)"},
+		{"./app.py", "is Python, which is not built yet; a module is a shared object "
+			     "(./app.so) of C"},
+		{"./app.py:app", "is Python, which is not built yet; a module is a shared object "
+				 "(./app.so) of C"},
+		{"./dir/", "names a directory, not the file of a module (./app.so)"},
+	};
+	char want[300], *dir = getcwd(NULL, 0);
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(want, sizeof(want), "argument APP: \"%s\" %s\n", bad[i].app, bad[i].says);
+		expect_errors(ARGS(bad[i].app), NO_ENV, want);
+	}
+	assert_string_equal(dir, *state);
+	snprintf(want, sizeof(want), "environment variable CAPRICORN_APP: cannot read the module "
+		 "./no.so: there is no such file in %s, where the server was started\n", dir);
+	expect_errors(ARGS(), ENV("CAPRICORN_APP=./no.so:x"), want);
+	free(dir);
+	expect_errors(ARGS("/no.so"), NO_ENV,
+		      "argument APP: cannot read the module /no.so: there is no such file\n");
+	expect_errors(ARGS("/dev"), NO_ENV,
+		      "argument APP: cannot read the module /dev: it is not a regular file\n");
+	expect_errors(ARGS("/dev/null"), NO_ENV,
+		      "argument APP: cannot read the module /dev/null: it is not a regular file\n");
+	write_file("big.so", "");
+	expect_errors(ARGS("./big.so"), NO_ENV,
+		      "argument APP: cannot read the module ./big.so: it is empty\n");
+	expect_errors(ARGS("./big.so/x"), NO_ENV,
+		      "argument APP: cannot read the module ./big.so/x: Not a directory\n");
 }
 
 /* ---- flags ---- */
@@ -409,15 +496,14 @@ static void test_carry_over(void **state)
 		"BIND: 127.0.0.1:2,:3 instead of 127.0.0.1:1 needs a restart or an upgrade\n"
 		"STATUS_BIND: none instead of 127.0.0.1:9 needs a restart or an upgrade\n"
 		"NAME: none instead of one needs a restart or an upgrade\n"
-		"APP: builtin:hello instead of builtin:api needs a restart or an upgrade\n"
 		"WEB_WORKERS: 16 instead of 30, since WORKERS_MAX needs a restart or an upgrade\n");
 	assert_int_equal(next.conf->nbinds, 1);
 	assert_int_equal(next.conf->binds[0].addr.port, 1);
 	assert_true(next.conf->has_status_bind);
 	assert_int_equal(next.conf->status_bind.addr.port, 9);
 	assert_string_equal(next.conf->s.name, "one");
-	assert_int_equal(next.conf->app, CONF_APP_API);
-	assert_string_equal(next.conf->s.status_prefix, "");
+	assert_int_equal(next.conf->app, CONF_APP_HELLO);
+	assert_string_equal(next.conf->s.status_prefix, "/_capricorn");
 	assert_int_equal(next.conf->s.workers_max, 16);
 	assert_int_equal(next.conf->s.web_workers, 16);
 	assert_int_equal(next.conf->s.workers_min, 16);
@@ -453,6 +539,8 @@ int main(void)
 		cmocka_unit_test(test_contradictions),
 		cmocka_unit_test(test_not_built),
 		cmocka_unit_test(test_apps),
+		cmocka_unit_test(test_modules),
+		cmocka_unit_test(test_bad_modules),
 		cmocka_unit_test(test_flag_forms),
 		cmocka_unit_test(test_flag_booleans),
 		cmocka_unit_test(test_flag_errors),
