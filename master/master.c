@@ -140,7 +140,9 @@ static void init(struct master *m, const struct conf_input *in, struct conf *con
 	*m = (struct master){
 		.in = *in,
 		.roles = roles,
-		.cur = {.number = 1, .conf = conf, .wanted = (uint32_t)conf->s.web_workers},
+		.cur = {.number = 1, .conf = conf, .app_fd = -1,
+			.wanted = (uint32_t)conf->s.web_workers},
+		.next = NO_GENERATION,
 		.last_generation = 1,
 		.started_ns = clock_mono_ns(),
 		.status.h.fd = -1,
@@ -174,6 +176,17 @@ static int settle_in(struct master *m, const struct conf *c)
 	return master_resolve_user(m, c);
 }
 
+static int copy_module(struct master *m, const struct conf *c)
+{
+	char why[400];
+
+	if (master_module_copy(m, c, &m->cur.app_fd, why, sizeof(why)) == 0)
+		return 0;
+	log_errx("%s", why);
+	m->exit_code = HERITAGE_EXIT_APP;
+	return -1;
+}
+
 /* Everything that children inherit, in an order in which an early failure leaves nothing behind. */
 static int open_all(struct master *m, struct conf *c)
 {
@@ -189,6 +202,8 @@ static int open_all(struct master *m, struct conf *c)
 		return -1;
 	master_logs_use(m, c);
 	log_info("Starting capricorn %s", PACKAGE_VERSION);
+	if (copy_module(m, c) != 0)
+		return -1;
 	if (c->s.pid && master_pidfile_take(m, c->s.pid) != 0)
 		return -1;
 	if (master_listen_open(m, c) != 0 || open_segment(m, c) != 0)
@@ -239,9 +254,8 @@ static void close_all(struct master *m)
 	log_set_sink(NULL, NULL);
 	master_logs_close(&m->logs);
 	master_logs_close(&m->next_logs);
-	conf_free(m->cur.conf);
-	if (m->next.conf)
-		conf_free(m->next.conf);
+	master_generation_end(&m->cur);
+	master_generation_end(&m->next);
 	free(m->user_name);
 	free(m->listener);
 	free(m->heritage_listener);
@@ -260,7 +274,7 @@ int master_run(const struct conf_input *in, struct conf *conf, const struct mast
 		while (!m.done)
 			loop_run_once(m.loop, -1);
 		log_info("Shutting down: capricorn (%d)", (int)getpid());
-	} else {
+	} else if (m.exit_code == 0) {
 		m.exit_code = EXIT_CANNOT_OPEN;
 	}
 	close_all(&m);

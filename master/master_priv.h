@@ -80,9 +80,11 @@ struct child {
 struct generation {
 	uint32_t number;
 	struct conf *conf;
+	int app_fd;                /* the module's code, sealed; -1 = a built-in app */
 	uint32_t wanted;           /* workers */
 	uint32_t boot_spawned;     /* of its first set, before any was ready */
 };
+#define NO_GENERATION ((struct generation){.app_fd = -1})
 
 struct backoff {
 	uint32_t early;            /* early deaths in a row */
@@ -167,6 +169,12 @@ int master_listen_open(struct master *m, const struct conf *c);   /* 0, or -1 af
 void master_listen_close(struct master *m);                       /* and removes socket files */
 void master_listen_close_status(struct master *m);
 
+/* ---- module.c ---- */
+/* Copies the module that `c` names into sealed memory: *ret_fd, or -1 for a built-in app. 0, or -1
+ * and the reason in `why`. Blocks for reading the file. */
+int master_module_copy(const struct master *m, const struct conf *c, int *ret_fd, char *why,
+		       size_t cap);
+
 /* ---- pidfile.c ---- */
 int master_pidfile_take(struct master *m, const char *path);      /* 0, or -1 after logging */
 void master_pidfile_drop(struct master *m);
@@ -225,6 +233,7 @@ void master_reload_settle(struct master *m);  /* promotes; ends; begins the reme
 void master_reload_fail(struct master *m, const char *why);
 bool master_reloading(const struct master *m);
 void master_enter_routes(struct master *m, const struct conf *c, uint32_t generation);
+void master_generation_end(struct generation *g); /* frees what it owns; it is none then */
 
 /* ---- logs.c ---- */
 int master_logs_open(struct log_set *set, const struct conf *c);  /* 0, or -1 after logging */

@@ -84,9 +84,19 @@ static uint32_t wanted_by(const struct master *m, const struct conf *next)
 	return (uint32_t)n;
 }
 
+void master_generation_end(struct generation *g)
+{
+	conf_free(g->conf);
+	if (g->app_fd >= 0)
+		close(g->app_fd);
+	*g = NO_GENERATION;
+}
+
 void master_reload(struct master *m)
 {
 	struct conf *next;
+	char why[400];
+	int app_fd;
 
 	if (!m->ever_ready || master_reloading(m)) {
 		m->reload_again = true;
@@ -95,8 +105,15 @@ void master_reload(struct master *m)
 	next = load(m);
 	if (!next)
 		return;
+	if (master_module_copy(m, next, &app_fd, why, sizeof(why)) != 0) {
+		tell_failure(m, why);
+		conf_free(next);
+		return;
+	}
 	if (master_logs_differ(&m->logs, next) && master_logs_open(&m->next_logs, next) != 0) {
 		tell_failure(m, "a log file cannot be opened");
+		if (app_fd >= 0)
+			close(app_fd);
 		conf_free(next);
 		return;
 	}
@@ -104,6 +121,7 @@ void master_reload(struct master *m)
 	m->next = (struct generation){
 		.number = ++m->last_generation,
 		.conf = next,
+		.app_fd = app_fd,
 		.wanted = wanted_by(m, next),
 	};
 	m->reload_open = true;
@@ -124,8 +142,7 @@ void master_reload_fail(struct master *m, const char *why)
 			master_leave(m, c, REASON_RELOAD, SHM_CMD_DRAIN);
 	}
 	tell_failure(m, why);
-	conf_free(m->next.conf);
-	m->next = (struct generation){0};
+	master_generation_end(&m->next);
 	master_logs_close(&m->next_logs);
 	m->drained = false;
 	m->reload_open = false;
@@ -136,9 +153,9 @@ static void promote(struct master *m)
 {
 	uint32_t old = m->cur.number;
 
-	conf_free(m->cur.conf);
+	master_generation_end(&m->cur);
 	m->cur = m->next;
-	m->next = (struct generation){0};
+	m->next = NO_GENERATION;
 	m->drained = false;
 	m->backoff = (struct backoff){0};
 	if (m->next_logs.error_path) {

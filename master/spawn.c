@@ -25,6 +25,15 @@ static void shut(int *fd)
 	*fd = -1;
 }
 
+/* The code is for the workers of its generation alone. */
+static void give_up_modules(struct master *m, enum shm_kind kind, const struct generation *g)
+{
+	if (kind == SHM_KEEPER || g != &m->cur)
+		shut(&m->cur.app_fd);
+	if (kind == SHM_KEEPER || g != &m->next)
+		shut(&m->next.app_fd);
+}
+
 /* Closes what is the master's, or another child's, or not this kind's. */
 static void give_up_masters(struct master *m, enum shm_kind kind)
 {
@@ -83,6 +92,8 @@ __attribute__((noreturn)) static void run_child(struct master *m, enum shm_kind 
 	/* As the master does: whoever is ready first shall not be seen without a pid. */
 	shm_set(&shm_slot(&m->shm, slot)->pid, getpid());
 	give_up_masters(m, kind);
+	give_up_modules(m, kind, g);
+	h.app_fd = g->app_fd;
 	h.nlisteners = m->nlisteners;
 	h.listeners = m->heritage_listener;
 	h.status_listener = m->status.h;

@@ -35,6 +35,7 @@ struct heritage {
 	int lifeline_fd;             /* read end of a pipe that the master holds: EOF = it died */
 	const int *slot_efd;         /* an eventfd per slot: makes its owner look at its words */
 	int master_efd;              /* makes the master look at the slots (ready, why, phase) */
+	int app_fd;                  /* a worker's: the module's code, sealed; -1 = built-in app */
 	int control_fd;              /* child's end of a SOCK_SEQPACKET pair: log files */
 	struct log_file *error_log;  /* used by master and keeper; workers log into their ring */
 	struct log_file *access_log; /* keeper; fd -1 = off */

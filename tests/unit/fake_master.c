@@ -150,6 +150,35 @@ static void take_files(int control_fd)
 	}
 }
 
+uint32_t fm_memfds(pid_t pid)
+{
+	char path[64], target[64];
+	uint32_t n = 0;
+
+	for (int fd = 0; fd < 128; fd++) {
+		ssize_t len;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fd);
+		len = readlink(path, target, sizeof(target));
+		n += len > 7 && memcmp(target, "/memfd:", 7) == 0;
+	}
+	return n;
+}
+
+/* The first byte, if it is what a module has to be: sealed, and never to be handed on. */
+static uint32_t first_of_module(int fd)
+{
+	int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	char c = 0;
+
+	if (fd < 0)
+		return 0;
+	if ((fcntl(fd, F_GET_SEALS) & seals) != seals || write(fd, "x", 1) >= 0 ||
+	    !(fcntl(fd, F_GETFD) & FD_CLOEXEC) || pread(fd, &c, 1, 0) != 1)
+		return '?';
+	return (unsigned char)c;
+}
+
 /* Serves nobody until it is told to leave. */
 static int fake_loop(const struct heritage *h, struct fm_worker *me, bool keeper)
 {
@@ -186,6 +215,8 @@ static int fake_worker(const struct heritage *h)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	me->generation = h->generation;
 	me->ready = me->asking = 0;
+	me->module = first_of_module(h->app_fd);
+	me->memfds = fm_memfds(getpid());
 	me->pid = getpid();
 	ctl->uid = geteuid();
 	ctl->gid = getegid();
@@ -210,6 +241,8 @@ static int fake_keeper(const struct heritage *h)
 	int rc;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	me->module = first_of_module(h->app_fd);
+	me->memfds = fm_memfds(getpid());
 	me->pid = getpid();
 	ctl->keepers++;
 	shm_set(&shm_slot(h->shm, h->slot)->phase, SHM_PH_READY);
@@ -436,6 +469,17 @@ uint32_t fm_alive(const struct fm *f)
 
 	for (uint32_t i = 1; i < FM_SLOTS; i++)
 		n += lives(&f->ctl->worker[i]);
+	return n;
+}
+
+uint32_t fm_with_module(const struct fm *f, char first)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 1; i < FM_SLOTS; i++)
+		n += f->ctl->worker[i].ready && lives(&f->ctl->worker[i]) &&
+		     f->ctl->worker[i].module == (unsigned char)first &&
+		     f->ctl->worker[i].memfds == (first != 0);
 	return n;
 }
 

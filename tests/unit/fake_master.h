@@ -22,6 +22,8 @@ struct fm_worker {
 	_Atomic uint32_t generation;
 	_Atomic uint32_t ready;
 	_Atomic uint32_t asking;
+	_Atomic uint32_t module;     /* first byte of its module; 0 = none */
+	_Atomic uint32_t memfds;     /* memory files that it has open */
 };
 
 struct fm_control {
@@ -64,6 +66,9 @@ void fm_end(struct fm *f);
 uint32_t fm_ready(const struct fm *f);                    /* ready workers */
 uint32_t fm_ready_of(const struct fm *f, uint32_t generation);
 uint32_t fm_alive(const struct fm *f);                    /* workers in any state */
+/* Ready workers whose module begins with that byte. */
+uint32_t fm_with_module(const struct fm *f, char first);
+uint32_t fm_memfds(pid_t pid);                            /* memory files that a process has open */
 pid_t fm_some_worker(const struct fm *f);                 /* pid of a ready one */
 /* Has it ended? Also true of a zombie: whose child an orphan becomes, and whether that one reaps,
  * differs between machines. */
