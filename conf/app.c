@@ -103,18 +103,24 @@ static void say_missing(const char *path, struct strbuf *why)
 /* Why the module cannot be read; false: it can be, as far as a look can tell. */
 static bool unreadable(const char *path, struct strbuf *why)
 {
-	/* Not blocking: a pipe or a device is told apart before it can hold us up. */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
+	int fd = -1;
 
-	if (fd < 0 && errno == ENOENT)
-		say_missing(path, why);
-	else if (fd < 0 || fstat(fd, &st) < 0)
-		strbuf_puts(why, strerror(errno));
-	else if (!S_ISREG(st.st_mode))
+	if (stat(path, &st) < 0) {
+		if (errno == ENOENT)
+			say_missing(path, why);
+		else
+			strbuf_puts(why, strerror(errno));
+	} else if (!S_ISREG(st.st_mode)) {
+		/* Nor is it opened: a device may act on that. */
 		strbuf_puts(why, "it is not a regular file");
-	else if (st.st_size == 0)
+	} else if (st.st_size == 0) {
 		strbuf_puts(why, "it is empty");
+	} else {
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		if (fd < 0)
+			strbuf_puts(why, strerror(errno));
+	}
 	if (fd >= 0)
 		close(fd);
 	return why->len > 0;

@@ -73,6 +73,7 @@ struct conf {
 	const char *app_path;          /* of a module, as given: relative to where we were started */
 	const char *app_symbol;        /* of a module; NULL = CONF_APP_SYMBOL */
 	const char *file;              /* the configuration file that was read; NULL = none */
+	const char *module_json;       /* the section module: of the file; "{}" without one */
 	size_t nbinds;
 	struct conf_bind *binds;       /* BIND, or HOST and PORT, or PORT alone, or the default */
 	bool has_status_bind;
@@ -104,6 +105,13 @@ void conf_report_fini(struct conf_report *r);
 /* Reads all origins. 0 and *ret_conf, or -1 and r->nerrors > 0. Blocks only for reading files. */
 int conf_load(const struct conf_input *in, struct conf **ret_conf, struct conf_report *r);
 void conf_free(struct conf *c);
+
+/*
+ * A value of the section module:, by a dotted path ("database.host", "hosts.0"): its text as it is
+ * written, without quotes. NULL: there is none, it has no value (null), or is a list or a mapping.
+ * Lives as long as the conf; may be called from any thread, since nothing changes.
+ */
+const char *conf_module_setting(const struct conf *c, const char *path);
 
 /*
  * Makes `next` (just loaded) the configuration that follows `cur`: boot settings that differ keep

@@ -143,6 +143,8 @@ struct conf_priv {
 	struct conf_source from[CONF_ROWS];
 	struct settings defaults;   /* for comparison; computed ones are not in it */
 	struct conf_block *blocks;
+	const struct conf_value *module; /* section.c; NULL = there is no section */
+	const char *module_place;
 };
 
 struct conf_loading {

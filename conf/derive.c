@@ -223,4 +223,8 @@ void conf_derive(struct conf_loading *ld)
 	derive_networks(ld, &c->s.status_allow, &c->status_allow);
 	check_workers(ld);
 	check_later(ld);
+	/* A file may be shared by servers of which not all run a module. */
+	if (c->priv->module && c->app != CONF_APP_MODULE)
+		conf_note(ld->report, "%s: is not used, since APP is %s and no module",
+			  c->priv->module_place, c->s.app);
 }

@@ -127,8 +127,8 @@ void conf_write_help(FILE *f)
 {
 	fputs("Usage: capricorn [OPTIONS] [APP]\n\n"
 	      "A prefork application server: a master, worker processes and a keeper.\n"
-	      "APP is builtin:api (the default), builtin:echo, builtin:hello, or a module of C by\n"
-	      "its file: ./app.so, or ./app.so:symbol if it does not export capricorn_app.\n\n"
+	      "APP is builtin:api (the default), builtin:echo, builtin:hello, or a module of C\n"
+	      "by its file: ./app.so, or ./app.so:symbol if that is not capricorn_app.\n\n"
 	      "Options:\n", f);
 	for (const struct conf_option *o = conf_options; o->flags; o++) {
 		struct strbuf flags;
@@ -196,6 +196,21 @@ static const char markdown_head[] =
 "\"Takes effect\" is `boot` (a change needs a restart; at a reload the old value stays, with a "
 "note in the log), `reload` (HUP) or `live`. A setting marked *not built yet* accepts its default "
 "only.\n";
+
+static const char markdown_tail[] =
+"\n## The section `module`\n"
+"\n"
+"In the file, `module:` is a mapping of any shape for the module that APP names. It is handed over "
+"as it stands (`capri_setting()`, `capri_settings_json()`); what its keys mean is the module's to "
+"judge. It takes effect at a reload, for the workers that are started then.\n"
+"\n"
+"- A plain scalar that is a number, `true` or `false` in JSON is that; `null`, `~` and nothing are "
+"null; all else, and whatever is in quotes, is a text (`yes`, `1_000`, `010`). Keys keep their "
+"order.\n"
+"- Errors are: a key given twice, tags, anchors and aliases, numbers that need more than 64 bits, "
+"more than 32 levels, more than 10000 values.\n"
+"- With a built-in app the section is not used, which the log says: a file may be shared.\n"
+"- `--print-config` shows all of it: passwords are better off elsewhere.\n";
 
 /* Cells must not be broken by a | of their own. */
 static void put_cell(FILE *f, const char *s)
@@ -280,6 +295,7 @@ void conf_write_markdown(FILE *f)
 				"meaning |\n|---|---|---|---|---|---|\n", conf_rows[i].group);
 		markdown_row(f, &conf_rows[i]);
 	}
+	fputs(markdown_tail, f);
 }
 
 /* ---- the sample file ---- */
@@ -356,6 +372,9 @@ void conf_write_sample(FILE *f)
 			fprintf(f, "\n# ---- %s ----\n", conf_rows[i].group);
 		sample_row(f, &conf_rows[i]);
 	}
+	fputs("\n# ---- The module's own ----\n\n", f);
+	comment(f, "For the module that APP names: any mapping, handed to it as it stands.");
+	fputs("#module:\n#  greeting: \"Hello\"\n", f);
 }
 
 int conf_write_doc(const char *name, FILE *f)

@@ -48,6 +48,7 @@ static struct conf *conf_new(void)
 		return NULL;
 	}
 	c->status_bind.fd = -1;
+	c->module_json = "{}";
 	return c;
 }
 

@@ -129,12 +129,26 @@ static json_t *entry(const struct conf *c, size_t i)
 	return e;
 }
 
+/* The section module: it is no setting, and all of it comes from the file. */
+static json_t *section(const struct conf *c)
+{
+	json_t *e = json_object();
+
+	json_object_set_new(e, "value", json_loads(c->module_json, 0, NULL));
+	json_object_set_new(e, "origin", json_string(c->priv->module ? "file" : "default"));
+	if (c->priv->module_place)
+		json_object_set_new(e, "place", text_value(c->priv->module_place));
+	json_object_set_new(e, "takes_effect", json_string(conf_when_word(CONF_RELOAD)));
+	return e;
+}
+
 void conf_write_print(const struct conf *c, FILE *f)
 {
 	json_t *doc = json_object();
 
 	for (size_t i = 0; i < CONF_ROWS; i++)
 		json_object_set_new(doc, conf_rows[i].key, entry(c, i));
+	json_object_set_new(doc, "module", section(c));
 	json_dumpf(doc, f, JSON_INDENT(2));
 	fputc('\n', f);
 	json_decref(doc);

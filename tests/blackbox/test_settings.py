@@ -105,6 +105,28 @@ def test_one_line_says_what_to_do(args, says):
     assert says in lines[0]
 
 
+def test_section_of_the_module(tmp_path):
+    """It is shown with its place, wrong ones are told, and a built-in app does without it."""
+    (tmp_path / "app.so").write_bytes(b"x")
+    (tmp_path / "m.yaml").write_text(
+        "app: ./app.so\nmodule:\n  database: {port: 5432, host: 'db'}\n  z: [1.5, yes, ~]\n")
+    doc = printed("-c", "m.yaml", cwd=tmp_path)
+    assert doc["module"] == {
+        "value": {"database": {"port": 5432, "host": "db"}, "z": [1.5, "yes", None]},
+        "origin": "file", "place": "m.yaml:3:3: module", "takes_effect": "reload"}
+    assert doc["app"]["value"] == "./app.so" and doc["app"]["takes_effect"] == "reload"
+    assert doc["status_prefix"]["value"] == "/_capricorn"
+    r = lib.run("-c", "m.yaml", "--check-config", "builtin:echo", cwd=tmp_path)
+    assert r.returncode == 0
+    assert "m.yaml:3:3: module: is not used, since APP is builtin:echo and no module\n" in r.stderr
+    assert printed(cwd=tmp_path)["module"]["value"] == {}
+    (tmp_path / "m.yaml").write_text("module:\n  a: {b: !x 1, b: 2}\n  c: &y [*y]\n")
+    assert refused("-c", "m.yaml", cwd=tmp_path) == [
+        "m.yaml:2:10: module.a.b: has a tag (!) or an anchor (&), which means nothing here",
+        "m.yaml:2:16: module.a.b: is given twice",
+        "m.yaml:3:6: module.c.0: is used by an alias (*), which means nothing here"]
+
+
 def test_gunicorn_cmd_args():
     lines = refused(env={"GUNICORN_CMD_ARGS": "--workers=4"})
     assert len(lines) == 1 and lines[0].startswith("environment variable GUNICORN_CMD_ARGS: ")

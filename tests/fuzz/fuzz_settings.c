@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "base/check.h"
 #include "conf/conf_priv.h"
 
@@ -50,6 +52,17 @@ static void read_input(struct conf_loading *ld, const uint8_t *data, size_t size
 	}
 }
 
+/* What a module is given has to be JSON that can be read. */
+static void check_section(const struct conf *c)
+{
+	json_t *doc = json_loads(c->module_json, 0, NULL);
+
+	CHECK(json_is_object(doc));
+	json_decref(doc);
+	CHECK(conf_module_setting(c, "no.such.value.in.any.input") == NULL);
+	(void)conf_module_setting(c, "a.0.b");
+}
+
 static void check_lines(const struct strbuf *text)
 {
 	for (size_t i = 0; i < text->len; i++)
@@ -76,6 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		CHECK(null != NULL);
 		conf_write_print(ld.conf, null);
 		fclose(null);
+		check_section(ld.conf);
 	}
 	CHECK((report.nerrors > 0) == (report.errors.len > 0));
 	check_lines(&report.errors);

@@ -194,7 +194,7 @@ static void test_print(void **state)
 	l = load_ok(ARGS("-c", "test.yaml", "-w3", "-m", "022", "--name", "\xff"),
 		    ENV("KEEPALIVE=1m"));
 	doc = printed(l.conf);
-	assert_int_equal(json_object_size(doc), CONF_ROWS);
+	assert_int_equal(json_object_size(doc), CONF_ROWS + 1); /* and module */
 	assert_int_equal(json_integer_value(member(doc, "web_workers", "value")), 3);
 	assert_string_equal(json_string_value(member(doc, "web_workers", "origin")), "flag");
 	assert_string_equal(json_string_value(member(doc, "web_workers", "place")), "flag -w");
