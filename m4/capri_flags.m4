@@ -68,3 +68,21 @@ AC_DEFUN([CAPRI_HARDENING], [
 		])
 	])
 ])
+
+dnl What modules see of the program: the names of include/exports.list, whether or not the program
+dnl calls them itself. A linker that knows no such list shows all of its names.
+AC_DEFUN([CAPRI_EXPORT_LIST], [
+	AS_ECHO(["{ capri_*; };"]) >conftest.list
+	CAPRI_TRY_LINK([-Wl,--dynamic-list=conftest.list],
+		[CAPRI_EXPORTS='-Wl,--dynamic-list=$(top_srcdir)/include/exports.list'],
+		[CAPRI_TRY_LINK([-rdynamic], [CAPRI_EXPORTS=-rdynamic],
+			[AC_MSG_ERROR([$CC cannot link a program that modules can call])])])
+	rm -f conftest.list
+	CAPRI_TRY_LINK([-Wl,--whole-archive -Wl,--no-whole-archive], [],
+		[AC_MSG_ERROR([$CC cannot link whole archives])])
+	CAPRI_WHOLE_BEGIN=-Wl,--whole-archive
+	CAPRI_WHOLE_END=-Wl,--no-whole-archive
+	AC_SUBST([CAPRI_EXPORTS])
+	AC_SUBST([CAPRI_WHOLE_BEGIN])
+	AC_SUBST([CAPRI_WHOLE_END])
+])

@@ -12,4 +12,19 @@ for header in base/*.h shm/*.h http/*.h conf/*.h status/*.h serve/*.h app/*.h wo
 		${CC:-cc} -std=gnu11 -D_GNU_SOURCE -I. -Wall -Wextra -Werror -fsyntax-only -x c - ||
 		bad=1
 done
+
+# The one that others compile has to do in strict C and in C++.
+interface() {
+	printf '#include "capricorn.h"\n#include "capricorn.h"\nint x;\n' |
+		"$@" -Iinclude -Wall -Wextra -Wshadow -Wundef -pedantic -Werror -fsyntax-only - || bad=1
+}
+interface "${CC:-cc}" -std=c11 -Wstrict-prototypes -x c
+cxx=${CXX:-c++}
+if command -v "$cxx" >/dev/null; then
+	for std in c++11 c++20; do
+		interface "$cxx" -std=$std -x c++
+	done
+else
+	echo "headers: there is no $cxx: include/capricorn.h is not checked as C++" >&2
+fi
 exit $bad

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Installs from the build directory given into a directory of its own, and looks at what is there:
-# the program says its version, pkg-config finds it, the manual pages render without a warning.
+# the program says its version, pkg-config finds it and what modules include, the manual pages render
+# without a warning.
 set -eu
 build=$1
 dest=$(mktemp -d)
@@ -20,6 +21,13 @@ version=${version#capricorn }
 pc=$(find "$dest" -name capricorn.pc)
 said=$(PKG_CONFIG_PATH=$(dirname "$pc") pkg-config --modversion capricorn)
 [ "$said" = "$version" ] || { echo "capricorn.pc says $said, the program $version"; exit 1; }
+
+# A module needs nothing but the header that pkg-config leads to.
+printf '#include <capricorn.h>\nconst struct capri_app capricorn_app = {CAPRI_APP_INIT, .name = "x"};\n' |
+	${CC:-cc} -std=c11 -pedantic -Wall -Werror -fPIC -shared -x c -o "$dest/module.so" - \
+		$(PKG_CONFIG_PATH=$(dirname "$pc") PKG_CONFIG_SYSROOT_DIR=$dest \
+			pkg-config --cflags --libs capricorn) || { echo "no module can be built"; exit 1; }
+rm "$dest/module.so"
 
 for page in man8/capricorn.8 man5/capricorn.yaml.5; do
 	file=$(find "$dest" -path "*/$page")

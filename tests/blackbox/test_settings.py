@@ -96,7 +96,7 @@ def test_twenty_bad_settings(tmp_path):
     (["./app.py"], 'argument APP: "./app.py" is Python, which is not built yet'),
     (["http://127.0.0.1:9000"], "not built yet"),
     (["package.module:app"], "Python application, which is not built yet"),
-    (["--threads", "4"], "flag --threads: THREAD_POOL_SIZE is not built yet"),
+    (["--retry-count", "4"], "flag --retry-count: RETRY_COUNT is not built yet"),
     (["-c", "missing.yaml"], "flag -c: cannot read missing.yaml: No such file"),
 ])
 def test_one_line_says_what_to_do(args, says):

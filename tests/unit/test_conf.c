@@ -231,10 +231,10 @@ static void test_not_built(void **state)
 	assert_int_equal(l.conf->s.thread_pool_size, 8);
 	assert_int_equal(l.conf->s.cache_memory, CONF_UNSET);
 	unload(&l);
-	expect_errors(ARGS("--threads", "4"), ENV("CACHE_MEMORY=64m", "CONTROL_SOCKET=/x"),
+	expect_errors(ARGS("--retry-count", "4"), ENV("CACHE_MEMORY=64m", "CONTROL_SOCKET=/x"),
 		      "environment variable CACHE_MEMORY: CACHE_MEMORY is not built yet; only its "
 		      "default (auto) is possible\n"
-		      "flag --threads: THREAD_POOL_SIZE is not built yet; only its default (8) is "
+		      "flag --retry-count: RETRY_COUNT is not built yet; only its default (3) is "
 		      "possible\n"
 		      "environment variable CONTROL_SOCKET: CONTROL_SOCKET is not built yet; only "
 		      "its default (none) is possible\n");
