@@ -97,9 +97,9 @@ enum capri_body_mode { CAPRI_BODY_WHOLE, CAPRI_BODY_STREAM };
 /*
  * A route. The pattern is matched with the path as capri_path() gives it: literal segments, {name}
  * for one segment, and a last "*" for the rest, which may be empty (both "/files/" and "/files/a/b"
- * match "/files/" + "*"). The most specific pattern is asked first: a literal segment before {name} before
- * "*". A GET route also answers HEAD (the body is left out), and OPTIONS is answered by itself. Two
- * routes with the same pattern and a method in common are an error.
+ * match "/files/" + "*"). The most specific pattern is asked first: a literal segment before {name}
+ * before "*". A GET route also answers HEAD (the body is left out), and OPTIONS is answered by
+ * itself. Two routes with the same pattern and a method in common are an error.
  */
 struct capri_route {
 	const char *methods;          /* "GET", "GET, POST"; NULL or "*": any */
