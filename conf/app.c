@@ -90,7 +90,7 @@ static bool check_module(const struct conf_app_name *name, struct strbuf *why)
 	return false;
 }
 
-/* A relative path means the directory where we were started, which may be another one than meant. */
+/* A relative path begins where we were started, which may be another place than was meant. */
 static void say_missing(const char *path, struct strbuf *why)
 {
 	char dir[PATH_MAX];

@@ -70,7 +70,7 @@ struct conf {
 	enum conf_action action;
 	const char *doc_name;          /* of CONF_ACT_DOC */
 	enum conf_app app;
-	const char *app_path;          /* of a module, as given: relative to where we were started */
+	const char *app_path;          /* of a module, as given: begins where we were started */
 	const char *app_symbol;        /* of a module; NULL = CONF_APP_SYMBOL */
 	const char *file;              /* the configuration file that was read; NULL = none */
 	const char *module_json;       /* the section module: of the file; "{}" without one */

@@ -126,8 +126,9 @@ static size_t count_characters(struct slice s)
 }
 
 /*
- * A tag or an anchor stands before its node. libyaml says nothing of an anchor, nor of the tags that
- * nodes have by themselves (!!str); but they make the place of a plain scalar longer than its text.
+ * A tag or an anchor stands before its node. libyaml says nothing of an anchor, nor of the tags
+ * that nodes have by themselves (!!str); but they make the place of a plain scalar longer than its
+ * text.
  */
 static bool has_properties(const yaml_node_t *n)
 {
@@ -243,7 +244,7 @@ static struct conf_value **find_member(struct walk *w, const struct conf_value *
 	}
 }
 
-/* Is this node to be read? An alias is told at the place of its anchor, or of what it stands for. */
+/* Is this node to be read? An alias is told at the place of what it stands for. */
 static bool may_read(struct walk *w, int number, const struct conf_value *v)
 {
 	const yaml_node_t *n = yaml_document_get_node(w->y->doc, number);
@@ -295,7 +296,7 @@ static void read_value(struct walk *w, int number, struct conf_value *v, size_t 
 {
 	const yaml_node_t *n = yaml_document_get_node(w->y->doc, number);
 	const char *bound = bound_reached(w, depth);
-	const yaml_node_pair_t *p;
+	const yaml_node_pair_t *p, *end;
 
 	if (bound) {
 		refuse(w, n->start_mark, v, bound);
@@ -310,7 +311,8 @@ static void read_value(struct walk *w, int number, struct conf_value *v, size_t 
 		read_items(w, n, v, depth);
 	} else {
 		v->kind = VALUE_MAPPING;
-		for (p = n->data.mapping.pairs.start; p < n->data.mapping.pairs.top && !w->over; p++)
+		end = n->data.mapping.pairs.top;
+		for (p = n->data.mapping.pairs.start; p < end && !w->over; p++)
 			read_member(w, p, v, depth);
 	}
 }

@@ -99,7 +99,8 @@ enum capri_body_mode { CAPRI_BODY_WHOLE, CAPRI_BODY_STREAM };
  * for one segment, and a last "*" for the rest, which may be empty (both "/files/" and "/files/a/b"
  * match "/files/" + "*"). The most specific pattern is asked first: a literal segment before {name}
  * before "*". A GET route also answers HEAD (the body is left out), and OPTIONS is answered by
- * itself. The pattern "*" alone is for everything that no other route takes. Two routes with the same pattern and a method in common are an error.
+ * itself. The pattern "*" alone is for everything that no other route takes. Two routes with the
+ * same pattern and a method in common are an error.
  */
 struct capri_route {
 	const char *methods;          /* "GET", "GET, POST"; NULL or "*": any */

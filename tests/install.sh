@@ -23,6 +23,7 @@ said=$(PKG_CONFIG_PATH=$(dirname "$pc") pkg-config --modversion capricorn)
 [ "$said" = "$version" ] || { echo "capricorn.pc says $said, the program $version"; exit 1; }
 
 # A module needs nothing but the header that pkg-config leads to.
+# shellcheck disable=SC2046 # a list of flags
 printf '#include <capricorn.h>\nconst struct capri_app capricorn_app = {CAPRI_APP_INIT, .name = "x"};\n' |
 	${CC:-cc} -std=c11 -pedantic -Wall -Werror -fPIC -shared -x c -o "$dest/module.so" - \
 		$(PKG_CONFIG_PATH=$(dirname "$pc") PKG_CONFIG_SYSROOT_DIR=$dest \

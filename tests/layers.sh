@@ -52,7 +52,7 @@ for file in ./*.c ./*/*.[ch] tests/*/*.[ch]; do
 	case $file in
 	*.h)
 		path=${file#./}
-		guard=$(echo "$path" | tr 'a-z/.-' 'A-Z___')
+		guard=$(echo "${path#include/}" | tr 'a-z/.-' 'A-Z___')
 		grep -q "^#ifndef $guard\$" "$file" || complain "$file: no guard $guard" ;;
 	esac
 	# A text that is searched for is not torn: only what does not end in a string is measured.
