@@ -46,7 +46,7 @@ static void test_etags(void **state)
 		{ "*, \"a\"", "\"a\"", false, false }, { "\"b\", *", "\"a\"", false, false },
 		{ "", "\"a\"", false, false }, { "\"a\"", "", false, false },
 		{ ",", ",", false, false },
-		{ "\"a\\\"", "\"a\\\"", true, true },
+		{ "\"a\\\"", "\"a\\\"", true, true }, { "\"a\"", "\"a\"b", false, false },
 	};
 
 	(void)state;
