@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What finding a route costs: nanoseconds for a single "*" route, for some literal ones, and for
- * the patterns of a small API. Prints the best of many short runs, so that other load on the machine
- * disturbs little.
+ * the patterns of a small API. Prints the best of many short runs, so that other load on the
+ * machine disturbs little.
  */
 #include <stdio.h>
 #include <stdlib.h>

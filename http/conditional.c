@@ -37,6 +37,16 @@ static struct etag take_etag(struct slice *s)
 	return e;
 }
 
+/* The tag that is all of s. */
+static struct etag whole_etag(struct slice s)
+{
+	struct etag e = take_etag(&s);
+
+	if (s.len > 0)
+		e.opaque.p = NULL;
+	return e;
+}
+
 static void skip_spaces(struct slice *s)
 {
 	while (s->len > 0 && (*s->p == ' ' || *s->p == '\t')) {
@@ -68,13 +78,13 @@ static bool same_etag(const struct etag *a, const struct etag *b, bool weak)
 
 bool http_etag_matches(struct slice list, struct slice etag, bool weak)
 {
-	struct etag mine = { { NULL, 0 }, false }, e;
+	struct etag mine, e;
 
 	if (slice_eq(list, SLICE("*")))
 		return true;
 	if (list.len == 0 || etag.len == 0)
 		return false;
-	mine = take_etag(&etag);
+	mine = whole_etag(etag);
 	(void)(*list.p == ',' && skip_comma(&list)); /* empty elements may be anywhere */
 	do {
 		e = take_etag(&list);
@@ -186,7 +196,7 @@ enum http_range http_read_range(struct slice value, uint64_t size, uint64_t *ret
 /* Does If-Range allow the part? */
 static bool if_range(const struct http_request *req, const struct http_validator *v, int64_t now_s)
 {
-	struct slice value = req->known[HTTP_F_IF_RANGE], own = v->etag;
+	struct slice value = req->known[HTTP_F_IF_RANGE];
 	struct etag theirs, mine;
 	int64_t date;
 
@@ -194,11 +204,11 @@ static bool if_range(const struct http_request *req, const struct http_validator
 		return true;
 	if (read_date(req, HTTP_F_IF_RANGE, v, now_s, &date))
 		return date == v->mtime_s && v->mtime_s < now_s;
-	if (req->known_count[HTTP_F_IF_RANGE] > 1 || own.len == 0)
+	if (req->known_count[HTTP_F_IF_RANGE] > 1 || v->etag.len == 0)
 		return false;
-	theirs = take_etag(&value);
-	mine = take_etag(&own);
-	return value.len == 0 && same_etag(&theirs, &mine, false);
+	theirs = whole_etag(value);
+	mine = whole_etag(v->etag);
+	return same_etag(&theirs, &mine, false);
 }
 
 enum http_range http_request_range(const struct http_request *req, const struct http_validator *v,

@@ -17,7 +17,7 @@ struct http_validator {
 /*
  * Is the entity tag in the list, the value of If-Match or If-None-Match? weak: "W/" does not count;
  * else a tag that has it is equal to none (RFC 9110, 8.8.3.2). "*" matches any, also no tag. What
- * follows something that is no tag does not count.
+ * follows something that is no tag does not count, and an etag that is none matches nothing.
  */
 bool http_etag_matches(struct slice list, struct slice etag, bool weak);
 

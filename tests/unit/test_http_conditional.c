@@ -46,7 +46,7 @@ static void test_etags(void **state)
 		{ "*, \"a\"", "\"a\"", false, false }, { "\"b\", *", "\"a\"", false, false },
 		{ "", "\"a\"", false, false }, { "\"a\"", "", false, false },
 		{ ",", ",", false, false },
-		{ "\"a\\\"", "\"a\\\"", true, true },
+		{ "\"a\\\"", "\"a\\\"", true, true }, { "\"a\"", "\"a\"b", false, false },
 	};
 
 	(void)state;
@@ -177,6 +177,8 @@ static void test_ranges(void **state)
 		{ "bytes=0-10", 10, HTTP_RANGE_OK, 0, 10 },
 		{ "bytes=9-" U, 10, HTTP_RANGE_OK, 9, 1 },
 		{ "bytes=9-999999999999999999999999", 10, HTTP_RANGE_OK, 9, 1 },
+		{ "bytes=0-18446744073709551621", 10, HTTP_RANGE_OK, 0, 10 }, /* 2^64 + 5 */
+		{ "bytes=18446744073709551621-", 10, HTTP_RANGE_UNSATISFIABLE, 0, 0 },
 		{ "bytes=0007-", 10, HTTP_RANGE_OK, 7, 3 },
 		{ "bytes=0-", 10, HTTP_RANGE_OK, 0, 10 },
 		{ "bytes=-1", 10, HTTP_RANGE_OK, 9, 1 },
