@@ -116,7 +116,7 @@ struct request {
 	uint64_t ready_ns;         /* when it was whole: from here on it is us who are slow */
 	uint64_t body_sent;
 	enum coding coding;
-	struct gzip_stream *gzip;  /* compresses the body on its way into the output; NULL = whole */
+	struct gzip_stream *gzip;  /* compresses the body on its way out; NULL = none does */
 
 	request_gone_f *gone_cb, *hangup_cb;
 	void *gone_arg;
@@ -224,9 +224,9 @@ void answer_release(struct request *r);
 char *answer_room(const struct request *r, struct buf *b, size_t *ret_cap);
 void answer_piece(struct request *r, struct buf *b, size_t n);
 
-/* coding.c: decides, before the head is written, whether the body is compressed; for each way to give
- * one. They return the length for the head, -1 = not known, and set r->coding, and r->gzip when
- * coding_push() is to push the body. *body becomes what is to be sent instead of the handler's
+/* coding.c: decides, before the head is written, whether the body is compressed; for each way to
+ * give one. They return the length for the head, -1 = not known, and set r->coding, and r->gzip
+ * when coding_push() is to push the body. *body becomes what is to be sent instead of the handler's
  * bytes; it is valid until the next call of one of them. */
 int64_t coding_bytes(struct request *r, int status, struct slice type, struct slice *body);
 int64_t coding_pull(struct request *r, int status, struct slice type, int64_t total);
