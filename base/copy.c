@@ -10,8 +10,8 @@ bool copy_is;
 void copy_end(void)
 {
 	static const char text[] =
-		"capricorn: a process forked by the app came back into the server's code: it ends. "
-		"A handler that forks has to end its child, by exec or _exit().\n";
+		"a process forked by the app came back into the server's code: it ends; "
+		"a handler that forks has to end its child, by exec or _exit().\n";
 
 	(void)!write(STDERR_FILENO, text, sizeof(text) - 1); /* nobody else is there to tell */
 	_exit(COPY_EXIT);

@@ -73,6 +73,6 @@ bool doc_end(struct doc *d, json_t *root, struct strbuf *out);
 
 typedef bool status_make_f(const struct heritage *h, struct strbuf *out, int *status);
 status_make_f status_make_health, status_make_livez, status_make_readyz, status_make_status,
-	status_make_metrics, status_make_stats, status_make_active;
+	status_make_metrics, status_make_stats, status_make_active, status_make_slow;
 
 #endif

@@ -220,6 +220,10 @@ static int fake_loop(const struct heritage *h, struct fm_worker *me, bool keeper
 			(void)!read(p[0].fd, &n, sizeof(n));
 		if (p[1].revents & (POLLHUP | POLLIN))
 			return HERITAGE_EXIT_ORPHAN;
+		if (!keeper && is_me(ctl->memory_pid)) {
+			shm_set(&slot->private_bytes, ctl->memory);
+			shm_set(&slot->samples, shm_get(&slot->samples) + 1);
+		}
 		if (keeper)
 			take_files(h->control_fd);
 		else

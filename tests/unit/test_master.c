@@ -265,6 +265,29 @@ static void test_crash_has_last_words(void **state)
 	fm_end(&f);
 }
 
+static void test_large_worker_is_replaced(void **state)
+{
+	struct fm f;
+	uint64_t begun = fm_now_ms();
+	pid_t pid;
+
+	(void)state;
+	fm_prepare(&f);
+	fm_start_ready(&f, SETTINGS("WEB_WORKERS=2", "MAX_WORKER_MEMORY=100m"), 2);
+	pid = fm_some_worker(&f);
+	f.ctl->memory = 200 << 20;
+	f.ctl->memory_pid = pid;
+	fm_wait_log(&f, "MAX_WORKER_MEMORY: a fresh worker", 1);
+	fm_wait_log(&f, "MB of private memory, above MAX_WORKER_MEMORY", 1);
+	assert_true(fm_now_ms() - begun >= 9000); /* not before it is 10 s old */
+	fm_wait_log(&f, "has left: recycled above MAX_WORKER_MEMORY", 1);
+	FM_WAIT(&f, fm_gone(pid) && fm_ready(&f) == 2);
+	assert_int_equal(f.ctl->workers, 3);
+	assert_true(f.ctl->fewest_ready >= 2); /* its replacement came first */
+	assert_int_equal(fm_log_count(&f, "MAX_WORKER_MEMORY: a fresh worker"), 1);
+	fm_end(&f);
+}
+
 static void test_hung_keeper_is_replaced(void **state)
 {
 	struct fm f;
@@ -754,6 +777,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_stack_of_a_hung_worker_is_told),
 		cmocka_unit_test(test_slow_request_is_explained_once),
 		cmocka_unit_test(test_crash_has_last_words),
+		cmocka_unit_test(test_large_worker_is_replaced),
 		cmocka_unit_test(test_hung_keeper_is_replaced),
 		cmocka_unit_test(test_late_clocks_kill_nobody),
 		cmocka_unit_test(test_deaf_worker_is_killed_after_graceful_timeout),
