@@ -11,6 +11,7 @@
 
 #include "app/app_priv.h"
 #include "base/clock.h"
+#include "base/copy.h"
 #include "base/log.h"
 #include "shm/dump.h"
 
@@ -60,6 +61,7 @@ static void run(struct capri_request *c)
 	atomic_store_explicit(&c->tid, dump_tid(), memory_order_relaxed);
 	dump_thread_row(c->row);
 	c->result = c->route->handler(c, c->route->arg);
+	copy_check(); /* of a process that it forked off, and did not end */
 	dump_thread_row(UINT32_MAX);
 	atomic_store_explicit(&c->tid, 0, memory_order_relaxed);
 	atomic_store(&c->completed, true);

@@ -15,6 +15,9 @@ void check_set_sink(check_sink_f *sink);
 
 __attribute__((noreturn, cold)) void check_failed(const char *file, int line, const char *what);
 
+/* The same with a text for people, where the expression would say nothing to them. */
+#define CHECK_SAY(x, text) \
+	(__builtin_expect(!!(x), 1) ? (void)0 : check_failed(__FILE__, __LINE__, (text)))
 #define CHECK(x) (__builtin_expect(!!(x), 1) ? (void)0 : check_failed(__FILE__, __LINE__, #x))
 
 #endif

@@ -63,6 +63,19 @@ void loop_free(struct loop *l)
 	free(l);
 }
 
+void loop_abandon(struct loop *l)
+{
+	if (!l)
+		return;
+	close(l->epfd);
+	l->epfd = -1;
+}
+
+int loop_fd(const struct loop *l)
+{
+	return l->epfd;
+}
+
 uint64_t loop_now(const struct loop *l)
 {
 	return l->now_ns;
@@ -285,7 +298,7 @@ int loop_run_once(struct loop *l, int bound_ms)
 
 	n = epoll_wait(l->epfd, l->ready, EVENTS_MAX, timeout);
 	if (n < 0) {
-		CHECK(errno == EINTR);
+		CHECK_SAY(errno == EINTR, "a descriptor of ours was closed by the app: the epoll");
 		n = 0;
 	}
 	l->nready = n;

@@ -47,6 +47,10 @@ struct loop_stats {
 /* timers_max: how many timers can be armed at once. 0, or -1 with errno. */
 int loop_init(struct loop **ret_loop, size_t timers_max);
 void loop_free(struct loop *l);
+/* In a forked copy of the process: closes the descriptor; it must not be turned any more. */
+void loop_abandon(struct loop *l);
+/* The loop's own descriptor: to see that it still is one. */
+int loop_fd(const struct loop *l);
 
 /* Monotonic time of this turn, read once when the wait returned (or by loop_clock()). */
 uint64_t loop_now(const struct loop *l);

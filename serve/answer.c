@@ -350,7 +350,10 @@ static bool write_failed(struct request *r)
 {
 	struct conn *c = r->conn;
 
-	if (errno == EAGAIN || errno == EINTR)
+	int err = errno;
+
+	fd_failed(c->watch.fd, err);
+	if (err == EAGAIN || err == EINTR)
 		c->blocked = true;
 	else
 		conn_die(c);
@@ -463,6 +466,7 @@ static long fill_once(struct request *r, struct buf *b, bool *ret_end)
 	if (cap > r->part_left)
 		cap = (size_t)r->part_left;
 	n = r->fill(r, r->fill_arg, at, cap, ret_end);
+	copy_check();
 	if (n < 0 || (size_t)n > cap)
 		return -1;
 	answer_piece(r, b, (size_t)n);

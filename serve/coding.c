@@ -279,6 +279,7 @@ static long take_input(struct request *r, size_t most)
 		cap = (size_t)r->part_left;
 	if (r->kind == ANS_PULL) {
 		n = r->fill(r, r->fill_arg, room, cap, &end);
+		copy_check();
 		r->fill_ns = loop_now(r->serve->loop);
 	} else if (r->kind == ANS_FILE) {
 		cap = read_file(r->file_fd, r->part_off, room, cap);

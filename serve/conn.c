@@ -180,14 +180,17 @@ bool conn_flush(struct conn *c)
 	if (!b)
 		return true;
 	if (b->start < b->end) {
+		copy_check();
 		account_flush(s);
 		n = send(c->watch.fd, b->data + b->start, b->end - b->start,
 			 MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0) {
-			if (errno == EAGAIN || errno == EINTR)
+			if (errno == EAGAIN || errno == EINTR) {
 				c->blocked = true;
-			else
+			} else {
+				fd_failed(c->watch.fd, errno);
 				conn_die(c);
+			}
 			return false;
 		}
 		shm_add(&s->slot->c.bytes_sent, (uint64_t)n);
@@ -212,6 +215,30 @@ void conn_die(struct conn *c)
 		conn_settle(c);
 }
 
+/* ---- descriptors: each number is one connection's at most ---- */
+
+static void fd_take(struct serve *s, int fd)
+{
+	if ((uint32_t)fd >= s->fd_max)
+		return;
+	CHECK_SAY(!(s->fd_mine[fd / 8] & 1u << fd % 8), FD_CLOSED);
+	s->fd_mine[fd / 8] |= (uint8_t)(1u << fd % 8);
+}
+
+static void fd_close(struct serve *s, int fd)
+{
+	if ((uint32_t)fd < s->fd_max)
+		s->fd_mine[fd / 8] &= (uint8_t)~(1u << fd % 8);
+	CHECK_SAY(close(fd) == 0 || errno != EBADF, FD_CLOSED);
+}
+
+void serve_abandon(struct serve *s)
+{
+	for (uint32_t i = 0; s && i < s->used; i++)
+		if (s->slab[i].watch.fd >= 0)
+			close(s->slab[i].watch.fd);
+}
+
 static void conn_free(struct conn *c)
 {
 	struct serve *s = c->serve;
@@ -222,7 +249,8 @@ static void conn_free(struct conn *c)
 	account_flush(s);
 	timer_disarm(s->loop, &c->timer);
 	loop_forget(s->loop, &c->watch);
-	close(c->watch.fd);
+	fd_close(s, c->watch.fd);
+	c->watch.fd = -1;
 	buf_put(s, c->in);
 	buf_put(s, c->out);
 	list_remove(c);
@@ -261,6 +289,8 @@ static void linger_read(struct conn *c)
 		c->progress_ns = loop_now(c->serve->loop);
 		c->sent += (uint64_t)n; /* counts what is thrown away, on this list */
 	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+		if (n < 0)
+			fd_failed(c->watch.fd, errno);
 		c->dead = true;
 	}
 }
@@ -387,6 +417,8 @@ static void conn_settle(struct conn *c)
 	if (want == 0 && !c->eof && !c->peer_done)
 		want = LOOP_RDHUP; /* a client that goes is noticed even while nothing is read */
 	if (loop_watch(s->loop, &c->watch, want) != 0) {
+		/* ENOENT: another file has the number now; EPERM: one that cannot be waited for. */
+		CHECK_SAY(errno != EBADF && errno != ENOENT && errno != EPERM, FD_CLOSED);
 		c->dead = true;
 		conn_free(c);
 		return;
@@ -433,6 +465,7 @@ static void conn_leave(struct conn *c)
 
 void conn_kick(struct conn *c)
 {
+	copy_check();
 	c->processing = true;
 	conn_leave(c);
 }
@@ -458,6 +491,7 @@ static void conn_read(struct conn *c)
 		if (c->req && !c->req->body_done)
 			c->dead = true; /* the body will never be whole */
 	} else if (errno != EAGAIN && errno != EINTR) {
+		fd_failed(c->watch.fd, errno);
 		c->dead = true;
 	}
 }
@@ -578,6 +612,7 @@ void serve_accepted(struct serve *s, int fd, const struct net_addr *peer)
 	struct conn *c = conn_take(s);
 
 	CHECK(c); /* serve_make_room() said so */
+	fd_take(s, fd);
 	*c = (struct conn){
 		.watch = {.fd = fd, .cb = on_event}, .timer = {.cb = on_timer}, .serve = s,
 		.since_ns = loop_now(s->loop), .progress_ns = loop_now(s->loop), .peer = *peer,

@@ -267,6 +267,7 @@ enum step request_begin(struct conn *c)
 	account_current(s, r);
 	account_state(r, SHM_ROW_HANDLING);
 	s->handler(s, r, s->handler_arg);
+	copy_check();
 	return STEP_MORE;
 }
 
@@ -285,10 +286,14 @@ bool request_wants_input(const struct request *r)
 
 static void deliver(struct request *r, struct slice data, bool end)
 {
+	bool goes_on;
+
 	if (!r->body_cb || r->body_told_end)
 		return;
 	r->body_told_end = end;
-	if (!r->body_cb(r, r->body_arg, data, end) && !end && r->body_cb && r->pause_ns == 0)
+	goes_on = r->body_cb(r, r->body_arg, data, end);
+	copy_check();
+	if (!goes_on && !end && r->body_cb && r->pause_ns == 0)
 		r->pause_ns = loop_now(r->serve->loop);
 }
 

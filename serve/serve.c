@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 #include "serve/gzip.h"
@@ -49,6 +50,20 @@ static void read_settings(struct serve *s)
 	s->min_body_rate = (uint64_t)set->min_body_rate;
 }
 
+#define FDS_MAX (1u << 20)
+
+/* Bits for as many descriptors as there can be; what lies above that is not looked after. */
+static int make_fds(struct serve *s)
+{
+	struct rlimit rl;
+
+	s->fd_max = FDS_MAX;
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < FDS_MAX)
+		s->fd_max = (uint32_t)rl.rlim_cur;
+	s->fd_mine = calloc(s->fd_max / 8 + 1, 1);
+	return s->fd_mine ? 0 : -ENOMEM;
+}
+
 static int make_rows(struct serve *s)
 {
 	uint32_t n = s->h->shm->geo.rows;
@@ -90,7 +105,9 @@ int serve_new(const struct serve_options *o, struct serve **ret_serve)
 		s->slab = NULL;
 		goto fail;
 	}
-	rc = make_rows(s);
+	rc = make_fds(s);
+	if (rc == 0)
+		rc = make_rows(s);
 	if (rc == 0 && s->set->compression_level > 0) {
 		s->gzip = gzip_new((int)s->set->compression_level);
 		rc = s->gzip ? 0 : -ENOMEM;
@@ -117,6 +134,7 @@ void serve_free(struct serve *s)
 	gzip_free(s->gzip);
 	access_log_free(s->access);
 	free(s->row_free);
+	free(s->fd_mine);
 	if (s->slab)
 		munmap(s->slab, slab_size(s));
 	free(s);

@@ -135,6 +135,9 @@ size_t serve_timers(uint32_t connections_max);
 int serve_new(const struct serve_options *o, struct serve **ret_serve); /* 0 or -errno */
 void serve_free(struct serve *s);
 
+/* In a forked copy of the process: closes the clients' descriptors and nothing else. */
+void serve_abandon(struct serve *s);
+
 /* Takes a connected, non-blocking descriptor. */
 void serve_accepted(struct serve *s, int fd, const struct net_addr *peer);
 uint32_t serve_connections(const struct serve *s);

@@ -5,7 +5,12 @@
 
 #include "serve/serve.h"
 
+#include <errno.h>
+#include <fcntl.h>
+
+#include "base/check.h"
 #include "base/clock.h"
+#include "base/copy.h"
 #include "conf/conf.h"
 #include "serve/access_log.h"
 #include "shm/shm.h"
@@ -152,6 +157,9 @@ struct serve {
 	serve_handler_f *handler;
 	void *handler_arg;
 
+	uint8_t *fd_mine;              /* bits: descriptor numbers that belong to connections */
+	uint32_t fd_max;
+
 	uint32_t max, nconns, used;    /* used: elements of the slab ever taken */
 	struct conn *slab, *free;
 	struct { struct conn *first, *last; } list[CL_COUNT];
@@ -186,6 +194,14 @@ struct serve {
 
 	struct access_log *access;     /* NULL = off */
 };
+
+/* After a system call on a connection's descriptor has failed with `err`: is it still ours? User
+ * code that closes a descriptor that is not its own must not lead to a second owner of it. */
+#define FD_CLOSED "a descriptor of ours was closed by the app: a client's connection"
+static inline void fd_failed(int fd, int err)
+{
+	CHECK_SAY(err != ENOTSOCK && (err != EBADF || fcntl(fd, F_GETFD) >= 0), FD_CLOSED);
+}
 
 /* conn.c */
 void conn_kick(struct conn *c);        /* something outside of its events has changed */

@@ -262,6 +262,8 @@ static void set_label(struct dump_object *o, const char *name)
 	size_t len;
 
 	name = slash ? slash + 1 : name;
+	if (strncmp(name, "memfd:", 6) == 0)
+		name += 6;
 	len = strlen(name);
 	if (len > sizeof(deleted) && strcmp(name + len - (sizeof(deleted) - 1), deleted) == 0)
 		len -= sizeof(deleted) - 1;

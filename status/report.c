@@ -464,3 +464,59 @@ bool status_make_active(const struct heritage *h, struct strbuf *out, int *statu
 	doc_put(&d, root, "requests", requests);
 	return doc_end(&d, root, out);
 }
+
+/* ---- slow requests ---- */
+
+/* "request=ID method=GET path=/x client=ADDRESS age=1.2s ...": the master's line, see report.c there.
+ * A path may hold anything; what cannot be told apart stays in the text. */
+static void slow_fields(struct doc *d, json_t *o, const char *text)
+{
+	char id[49] = "", method[17] = "", path[129] = "", client[49] = "";
+	const char *from = strstr(text, " path="), *to = from ? strstr(from, " client=") : NULL;
+
+	(void)sscanf(text, "request=%48s method=%16s", id, method);
+	if (to && (size_t)(to - from - 6) < sizeof(path))
+		memcpy(path, from + 6, (size_t)(to - from - 6));
+	if (to)
+		(void)sscanf(to, " client=%48s", client);
+	doc_text(d, o, "id", id);
+	doc_text(d, o, "method", method[0] ? method : NULL);
+	doc_text(d, o, "path", path[0] ? path : NULL);
+	doc_text(d, o, "client", client[0] ? client : NULL);
+}
+
+/* The newest requests that held a loop or a thread for longer than SLOW_REQUEST_THRESHOLD, and where
+ * they were found at. What was slow without holding anything is in the error log. */
+bool status_make_slow(const struct heritage *h, struct strbuf *out, int *status)
+{
+	json_t *root = json_object(), *requests = json_array();
+	struct doc d = {false};
+	struct status_view v;
+	struct shm_event e;
+
+	(void)status;
+	status_view(&v, h);
+	for (uint32_t i = 0; i < v.shm->geo.events; i++) {
+		bool at, slow;
+		json_t *o;
+
+		if (!shm_event_read(v.shm, i, &e))
+			continue;
+		slow = strcmp(e.kind, "slow_request") == 0 || strcmp(e.kind, "stuck_request") == 0;
+		at = strcmp(e.kind, "slow_at") == 0 || strcmp(e.kind, "stuck_at") == 0;
+		if (!slow && !at)
+			continue;
+		o = json_object();
+		doc_time(&d, o, "time", e.wall_ns);
+		doc_text(&d, o, "kind", e.kind);
+		if (slow)
+			slow_fields(&d, o, e.text);
+		doc_text(&d, o, "text", e.text);
+		doc_add(&d, requests, o);
+	}
+	doc_int(&d, root, "slow_total", v.sum.slow_requests);
+	doc_real(&d, root, "threshold_seconds", (double)h->conf->s.slow_request_threshold / 1e3);
+	doc_bool(&d, root, "logged", h->conf->s.log_slow_requests);
+	doc_put(&d, root, "requests", requests);
+	return doc_end(&d, root, out);
+}

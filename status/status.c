@@ -28,7 +28,7 @@ static const struct endpoint {
 	{"/api/v1/performance/alerts", READ, NULL, NULL},
 	{"/api/v1/performance/alerts/thresholds", READ, NULL, NULL},
 	{"/api/v1/performance/active-requests", READ, status_make_active, TYPE_JSON},
-	{"/api/v1/performance/slow-requests", READ, NULL, NULL},
+	{"/api/v1/performance/slow-requests", READ, status_make_slow, TYPE_JSON},
 	{"/api/v1/performance/resource-usage", READ, NULL, NULL},
 	{"/api/v1/control/semaphores/", WRITE, NULL, NULL},
 	{"/api/v1/control/rate-limits/", WRITE, NULL, NULL},

@@ -86,6 +86,6 @@ json_t *status_module_json(struct doc *d, const struct status_view *v);
 
 typedef bool status_make_f(const struct heritage *h, struct strbuf *out, int *status);
 status_make_f status_make_health, status_make_livez, status_make_readyz, status_make_status,
-	status_make_metrics, status_make_stats, status_make_active;
+	status_make_metrics, status_make_stats, status_make_active, status_make_slow;
 
 #endif

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "conf/conf.h"
@@ -156,6 +157,8 @@ static int accept_one(struct acceptor *a, struct watch *w)
 	if (fd < 0) {
 		if (errno == EAGAIN)
 			return 0;
+		CHECK_SAY(errno != EBADF && errno != ENOTSOCK,
+			  "a descriptor of ours was closed by the app: a listener");
 		accept_failed(a, errno);
 		return a->listening ? 1 : -1;
 	}

@@ -10,23 +10,33 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
-#include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/app.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/copy.h"
 #include "base/log.h"
 #include "conf/conf.h"
 #include "serve/serve.h"
 #include "shm/dump.h"
 #include "worker/accept.h"
+#include "worker/copy.h"
 
 #define BEAT_NS       (600 * NS_PER_MS) /* an idle process wakes less than twice a second */
 #define LINGER_MS     2000              /* idle connections of a worker that is replaced */
 #define LINGER_END_MS 500               /* ... when the server as a whole ends */
+
+struct kept {
+	int fd;
+	bool listener;             /* until we close it */
+	dev_t dev;
+	ino_t ino;
+};
 
 struct worker {
 	const struct heritage *h;
@@ -38,7 +48,9 @@ struct worker {
 	struct watch command, lifeline, term;
 	struct timer beat, deadline;
 	uint64_t born_ns;
-	bool leave;
+	struct kept *kept;         /* descriptors that must stay what they are */
+	uint32_t nkept;
+	bool leave, draining;
 	int exit_code;
 };
 
@@ -101,6 +113,7 @@ static void on_deadline(struct loop *l, struct timer *t)
 static void drain(struct worker *w, uint32_t linger_ms, bool empty_queue)
 {
 	atomic_store_explicit(&w->slot->phase, SHM_PH_DRAINING, memory_order_release);
+	w->draining = true;
 	accept_stop(w->acceptor, empty_queue);
 	app_drain(w->app, on_app_idle, w);
 	serve_drain(w->serve, linger_ms, on_drained, w);
@@ -119,14 +132,27 @@ static void on_lifeline(struct loop *l, struct watch *watch, unsigned events)
 		  loop_now(l) + (uint64_t)w->h->conf->s.graceful_timeout * NS_PER_MS);
 }
 
-/* SIGTERM to this one process: it drains, and the master replaces it. */
+/* SIGTERM to this one process: it drains, and the master replaces it. A handler that writes an
+ * eventfd, not a blocked signal and a signalfd: the mask is inherited, and what user code starts by
+ * system() or popen() would be deaf to TERM. */
+static void on_term_signal(int sig)
+{
+	uint64_t one = 1;
+	int saved = errno;
+
+	(void)sig;
+	if (self && !copy_is)
+		(void)!write(self->term.fd, &one, sizeof(one)); /* full: it is told already */
+	errno = saved;
+}
+
 static void on_term(struct loop *l, struct watch *watch, unsigned events)
 {
-	struct signalfd_siginfo si;
+	uint64_t n;
 
 	(void)l;
 	(void)events;
-	if (read(watch->fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
+	if (read(watch->fd, &n, sizeof(n)) == (ssize_t)sizeof(n))
 		drain(self, LINGER_MS, true); /* the whole group may have got it: leave no queue */
 }
 
@@ -177,9 +203,51 @@ static void after_turn(struct worker *w)
 		ask_for_replacement(w, SHM_WHY_MAX_REQUESTS);
 }
 
+/* ---- user code that closes what is ours ---- */
+
+static void keep(struct worker *w, int fd, bool listener)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0)
+		w->kept[w->nkept++] = (struct kept){fd, listener, st.st_dev, st.st_ino};
+}
+
+/* A closed descriptor leaves the epoll without a word: nobody would be told of a command, or of a
+ * connection, any more. */
+static void check_descriptors(const struct worker *w)
+{
+	struct stat st;
+
+	for (uint32_t i = 0; i < w->nkept; i++) {
+		const struct kept *k = &w->kept[i];
+
+		if (k->listener && w->draining)
+			continue;
+		CHECK_SAY(fstat(k->fd, &st) == 0 && st.st_dev == k->dev && st.st_ino == k->ino,
+			  k->listener ? "a descriptor of ours was closed by the app: a listener" :
+			  "a descriptor of ours was closed by the app: of the event loop");
+	}
+}
+
+static int keep_all(struct worker *w)
+{
+	w->kept = calloc(4 + (size_t)w->h->nlisteners, sizeof(*w->kept));
+	if (!w->kept)
+		return -1;
+	keep(w, loop_fd(w->loop), false);
+	keep(w, w->command.fd, false);
+	keep(w, w->lifeline.fd, false);
+	keep(w, w->term.fd, false);
+	for (uint32_t i = 0; i < w->h->nlisteners; i++)
+		keep(w, w->h->listeners[i].fd, true);
+	return 0;
+}
+
 static void on_beat(struct loop *l, struct timer *t)
 {
 	timer_arm(l, t, loop_now(l) + BEAT_NS);
+	check_descriptors(self);
 	dump_objects(); /* a library may have been loaded meanwhile */
 }
 
@@ -214,14 +282,15 @@ static void take_signals(void)
 	(void)prctl(PR_SET_PDEATHSIG, SIGRTMIN);
 }
 
-static int term_fd(void)
+/* -1: with errno. */
+static int term_fd(struct worker *w)
 {
-	sigset_t set;
+	struct sigaction sa = {.sa_handler = on_term_signal, .sa_flags = SA_RESTART};
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	w->term.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (w->term.fd >= 0)
+		sigaction(SIGTERM, &sa, NULL);
+	return w->term.fd;
 }
 
 static int boot(struct worker *w)
@@ -231,7 +300,7 @@ static int boot(struct worker *w)
 	struct serve_options o = {
 		.heritage = w->h, .connections_max = max, .handler = app_handle,
 	};
-	int rc, term = term_fd(); /* blocked before a thread can be there that would take it */
+	int rc, term = term_fd(w); /* before a thread of the app is there that could be ended by it */
 
 	if (loop_init(&w->loop, serve_timers(max) + ACCEPT_TIMERS + APP_TIMERS + 2) != 0) {
 		log_err("cannot make an event loop");
@@ -255,6 +324,11 @@ static int boot(struct worker *w)
 		log_err("cannot watch a descriptor");
 		return HERITAGE_EXIT_BOOT;
 	}
+	if (keep_all(w) != 0) {
+		log_err("no memory");
+		return HERITAGE_EXIT_BOOT;
+	}
+	copy_guard(w->h, w->loop, w->serve, w->term.fd);
 	app_attach(w->app, w->serve);
 	w->deadline.cb = on_deadline;
 	w->beat.cb = on_beat;
@@ -268,6 +342,7 @@ static void run(struct worker *w)
 		accept_decide(w->acceptor);
 		loop_run_once(w->loop, -1);
 		app_end_turn(w->app);
+		copy_check(); /* of a process that user code forked off */
 		after_turn(w);
 		serve_end_turn(w->serve);
 	}
@@ -292,11 +367,14 @@ int worker_main(const struct heritage *h)
 		run(&w);
 		log_info("Worker exiting (pid: %d)", (int)getpid());
 	}
+	copy_guard_end();
+	(void)signal(SIGTERM, SIG_IGN); /* it leaves */
 	accept_free(w.acceptor);
 	serve_free(w.serve);
 	if (!app_free(w.app))
 		_exit(w.exit_code); /* a thread that cannot be ended still uses all of this */
 	loop_free(w.loop);
+	free(w.kept);
 	/* Exit handlers run after this frame is gone: nothing may reach for it any more. */
 	(void)prctl(PR_SET_PDEATHSIG, 0);
 	dump_close();

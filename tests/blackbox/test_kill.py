@@ -101,6 +101,44 @@ def test_stopped_worker_is_reported_and_killed(serve):
     assert len(s.log_lines("WORKER TIMEOUT")) == 1
 
 
+def test_stopped_worker_gives_no_stack(serve):
+    s = serve("builtin:api", workers=2, env={"WORKER_TIMEOUT": "1s"})
+    victim = s.worker_pids()[0]
+    s.kill(signal.SIGSTOP, victim)
+    s.wait_log(rf"\(pid:{victim}\) no stack: it did not run to give one .*process=T")
+    s.wait_log(rf"Worker \(pid:{victim}\) was sent SIGKILL! made no progress")
+    assert not s.log_lines(r"#0 ")
+
+
+def test_crash_has_last_words(serve):
+    if lib.SANITIZED:
+        pytest.skip("a sanitizer has the last words there")
+    s = serve("builtin:api", workers=2)
+    for sig in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT):
+        victim = s.worker_pids()[0]
+        s.kill(sig, victim)
+        s.wait_log(rf"Worker \(pid:{victim}\) was sent {sig.name}")
+        s.wait_log(rf"\(pid:{victim}\) #\d+ loop_run_once\+0x[0-9a-f]+ \(capricorn\)")
+        s.wait_log(rf"\(pid:{victim}\) #\d+ worker_main\+0x")
+        wait_until(lambda: s_workers(s) and len(s_workers(s)) == 2, what="two workers")
+    last = s.status()["exits"][0]
+    assert last["reason"] == "crashed"
+    assert not s.log_lines(r"#\d+ main\+")  # how it was forked is nobody's business
+
+
+def test_reporters_leave_nothing_behind(serve):
+    """Many deaths: as many reporters as fit, no zombie, and the master has no more descriptors."""
+    s = serve("builtin:api", workers=2)
+    fds = len(os.listdir(f"/proc/{s.pid}/fd"))
+    for _ in range(6):
+        victim = s.worker_pids()[0]
+        s.kill(signal.SIGABRT, victim)
+        s.wait_log(rf"Worker \(pid:{victim}\) was sent SIGABRT")
+        wait_until(lambda: s_workers(s) and len(s_workers(s)) == 2, what="two workers")
+    wait_until(lambda: len(lib.children(s.pid)) == 3, what="three children")
+    wait_until(lambda: len(os.listdir(f"/proc/{s.pid}/fd")) == fds, what="its descriptors")
+
+
 def test_whole_tree_stopped_kills_nobody(serve):
     s = serve("builtin:api", workers=2, env={"WORKER_TIMEOUT": "1s"})
     tree = [s.pid, *lib.children(s.pid)]

@@ -16,7 +16,7 @@ WORKER_FIELDS = ("slot pid state generation age_seconds requests connections in_
                  "heartbeat_age_ms request").split()
 LATER = ("/dashboard /api/v1/performance/dashboard /api/v1/performance/operations "
          "/api/v1/performance/alerts /api/v1/performance/alerts/thresholds "
-         "/api/v1/performance/slow-requests /api/v1/performance/resource-usage").split()
+         "/api/v1/performance/resource-usage").split()
 CONTROL = ("semaphores/llm rate-limits/default cache/purge cache/invalidate workers").split()
 
 
@@ -160,6 +160,12 @@ def test_a_failed_reload_degrades_health(serve):
     s.kill(signal.SIGHUP)
     wait_until(lambda: s.get("/health").json()["status"] == "healthy", 10, "healthy")
     assert s.status()["config"]["last_error"] is None
+
+
+def test_slow_requests(server):
+    doc = server.get("/api/v1/performance/slow-requests").json()
+    assert doc["threshold_seconds"] == 1 and doc["logged"] is True
+    assert doc["requests"] == [] and doc["slow_total"] == 0
 
 
 @pytest.mark.parametrize("path", LATER)

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -162,6 +164,38 @@ static void hold(const struct heritage *h, void (*fn)(void))
 	shm_row_end(shm_row(h->shm, h->slot, 2));
 }
 
+__attribute__((noinline)) void *thread_main(void *arg);
+
+static _Atomic int thread_id;
+
+void *thread_main(void *arg)
+{
+	thread_id = dump_tid();
+	fake_spin();
+	return arg;
+}
+
+/* A pool of one thread that does not come back. */
+static void report_thread(const struct heritage *h)
+{
+	pthread_t t;
+
+	shm_row_begin(shm_row(h->shm, h->slot, 2), SLICE("the-id"), SLICE("GET"), SLICE("/held"),
+		      "10.0.0.1", clock_mono_ns());
+	shm_row_state(shm_row(h->shm, h->slot, 2), SHM_ROW_RUNNING);
+	if (pthread_create(&t, NULL, thread_main, NULL) != 0)
+		return;
+	while (!thread_id)
+		sched_yield();
+	dump_report_thread(DUMP_STUCK, thread_id, 2, clock_mono_ns());
+	while (!ctl->spin_until) {
+		shm_set(&shm_slot(h->shm, h->slot)->heartbeat_ns, clock_mono_ns());
+		usleep(1000);
+	}
+	pthread_join(t, NULL);
+	shm_row_end(shm_row(h->shm, h->slot, 2));
+}
+
 static bool is_due(_Atomic int32_t *word)
 {
 	int32_t mine = getpid();
@@ -188,6 +222,10 @@ static void misbehave(const struct heritage *h, struct fm_worker *me)
 		hold(h, fake_spin);
 	if (is_due(&ctl->sleep))
 		hold(h, fake_sleep);
+	if (is_due(&ctl->report))
+		report_thread(h);
+	for (int i = 0; i < 20 && ctl->report_flood; i++)
+		dump_report_thread(DUMP_SLOW, getpid(), UINT32_MAX, clock_mono_ns());
 	if (is_due(&ctl->fault))
 		hold(h, fake_fault);
 	mine = getpid();
@@ -267,6 +305,10 @@ static int fake_loop(const struct heritage *h, struct fm_worker *me, bool keeper
 			(void)!read(p[0].fd, &n, sizeof(n));
 		if (p[1].revents & (POLLHUP | POLLIN))
 			return HERITAGE_EXIT_ORPHAN;
+		if (!keeper && is_me(ctl->memory_pid)) {
+			shm_set(&slot->private_bytes, ctl->memory);
+			shm_set(&slot->samples, shm_get(&slot->samples) + 1);
+		}
 		if (keeper)
 			take_files(h->control_fd);
 		else

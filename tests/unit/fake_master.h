@@ -61,6 +61,10 @@ struct fm_control {
 	_Atomic uint32_t fewest_ready; /* fewest that were ready when one began to leave */
 	_Atomic uint32_t files;      /* descriptors that the keeper was sent */
 	_Atomic uint32_t uid, gid;   /* of the worker that started last */
+	_Atomic int32_t report;      /* pid that shall have a stuck thread, and say so */
+	_Atomic uint32_t report_flood; /* ... and then report without end */
+	_Atomic uint64_t memory;     /* private bytes that the keeper says the oldest worker has */
+	_Atomic int32_t memory_pid;  /* ... which this is; -1 = everybody */
 	_Atomic uint64_t order, keeper_left, worker_left; /* of leaving */
 	struct fm_worker worker[FM_SLOTS]; /* by slot; 0 is the keeper */
 };

@@ -95,11 +95,25 @@ static void test_others(void **state)
 	fake_fini(&s);
 }
 
+static void test_private_memory(void **state)
+{
+	uint64_t n = 1;
+
+	(void)state;
+	assert_true(sample_parse_private("Name:\tRssAnon:\nVmRSS:\t 900 kB\nRssAnon:\t     140 kB\n"
+					 "RssFile:\t 5 kB\n", &n));
+	assert_int_equal(n, 140 * 1024);
+	assert_false(sample_parse_private("Name:\tRssAnon: 5 kB\n", &n));
+	assert_false(sample_parse_private("", &n));
+	assert_false(sample_parse_private("\nRssAnon:\tmany kB\n", &n));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse), cmocka_unit_test(test_sample),
 		cmocka_unit_test(test_others),
+		cmocka_unit_test(test_private_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,71 +201,6 @@ static void test_stopped_worker_is_killed(void **state)
 	fm_end(&f);
 }
 
-static void test_stack_of_a_hung_worker_is_told(void **state)
-{
-	struct fm f;
-	pid_t pid;
-
-	(void)state;
-	fm_prepare(&f);
-	fm_start_ready(&f, SETTINGS("WEB_WORKERS=1", "WORKER_TIMEOUT=1s", "LOG_SLOW_REQUESTS=no"), 1);
-	pid = fm_some_worker(&f);
-	f.ctl->spin = pid;
-	fm_wait_log(&f, "WORKER TIMEOUT (pid:", 1);
-	fm_wait_log(&f, "#0 fake_spin+0x", 1);
-	fm_wait_log(&f, " hold+0x", 1);
-	fm_wait_log(&f, "was sent SIGABRT! made no progress for WORKER_TIMEOUT", 1);
-	assert_int_equal(fm_log_count(&f, "request=the-id method=GET path=/held"), 1);
-	assert_int_equal(fm_log_count(&f, "#0 "), 1); /* and not once more by ABRT */
-	assert_int_equal(fm_log_count(&f, "SLOW"), 0);
-	FM_WAIT(&f, fm_gone(pid) && fm_ready(&f) == 1);
-	fm_end(&f);
-}
-
-static void test_slow_request_is_explained_once(void **state)
-{
-	struct fm f;
-	uint64_t end;
-	pid_t pid;
-
-	(void)state;
-	fm_prepare(&f);
-	fm_start_ready(&f, SETTINGS("WEB_WORKERS=1", "SLOW_REQUEST_THRESHOLD=300ms"), 1);
-	pid = fm_some_worker(&f);
-	f.ctl->spin = pid;
-	fm_wait_log(&f, "[WARNING] SLOW (pid:", 1);
-	fm_wait_log(&f, "#0 fake_spin+0x", 1);
-	end = fm_now_ms() + 1500;
-	FM_WAIT(&f, fm_now_ms() > end);
-	assert_int_equal(fm_log_count(&f, "SLOW (pid:"), 1);
-	assert_int_equal(fm_log_count(&f, "request=the-id method=GET path=/held client=10.0.0.1"), 1);
-	f.ctl->spin_until = 1;
-	/* The next one is another. */
-	f.ctl->sleep = pid;
-	fm_wait_log(&f, "SLOW (pid:", 2);
-	fm_wait_log(&f, "no stack: asking for it would end a sleep (process=S", 1);
-	FM_WAIT(&f, f.ctl->slept != 0);
-	assert_int_equal(f.ctl->slept, 1);
-	assert_int_equal(f.ctl->workers, 1);
-	fm_end(&f);
-}
-
-static void test_crash_has_last_words(void **state)
-{
-	struct fm f;
-
-	(void)state;
-	fm_prepare(&f);
-	f.ctl->last_words = 1;
-	fm_start_ready(&f, SETTINGS("WEB_WORKERS=1"), 1);
-	f.ctl->fault = fm_some_worker(&f);
-	fm_wait_log(&f, "was sent SIGSEGV! crashed: address 0x10, at GET /held (id the-id", 1);
-	fm_wait_log(&f, "#0 fake_fault+0x", 1);
-	fm_wait_log(&f, " fake_worker+0x", 1);
-	FM_WAIT(&f, fm_ready(&f) == 1);
-	fm_end(&f);
-}
-
 static void test_hung_keeper_is_replaced(void **state)
 {
 	struct fm f;
@@ -837,9 +772,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_crash_loop_backs_off_and_recovers),
 		cmocka_unit_test(test_hung_worker_is_reported_and_killed),
 		cmocka_unit_test(test_stopped_worker_is_killed),
-		cmocka_unit_test(test_stack_of_a_hung_worker_is_told),
-		cmocka_unit_test(test_slow_request_is_explained_once),
-		cmocka_unit_test(test_crash_has_last_words),
 		cmocka_unit_test(test_hung_keeper_is_replaced),
 		cmocka_unit_test(test_late_clocks_kill_nobody),
 		cmocka_unit_test(test_deaf_worker_is_killed_after_graceful_timeout),

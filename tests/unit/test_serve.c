@@ -8,6 +8,9 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "base/check.h"
+#include "base/copy.h"
+#include "base/log.h"
 #include "conf/conf.h"
 #include "serve/serve.h"
 
@@ -28,7 +31,7 @@ struct fixture {
 	struct loop *loop;
 	struct serve *serve;
 	struct shm_slot *slot;
-	int fd;                    /* the client's end */
+	int fd, server_fd;         /* the client's end, the server's */
 	size_t got;
 	char in[4 * MANY];         /* what it has received */
 	/* the handler's */
@@ -163,6 +166,11 @@ static void handle(struct serve *s, struct request *r, void *arg)
 
 		memset(type, 'a', sizeof(type));
 		request_answer(r, 200, (struct slice){type, sizeof(type)}, SLICE("x"));
+	} else if (slice_eq(path, SLICE("/fork"))) {
+		f->pieces = fork();
+		copy_is = f->pieces == 0; /* the worker does it, and more: see test_worker_copy.c */
+		request_answer(r, 200, SLICE("text/plain"),
+			       f->pieces ? SLICE("parent") : SLICE("child"));
 	} else if (!slice_eq(path, SLICE("/later"))) {
 		request_answer(r, 200, SLICE("text/plain"), SLICE("plain"));
 	}
@@ -182,6 +190,7 @@ static void start(struct fixture *f)
 	assert_int_equal(serve_new(&o, &f->serve), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
 	f->fd = pair[0];
+	f->server_fd = pair[1];
 	serve_accepted(f->serve, pair[1], &peer);
 }
 
@@ -459,6 +468,125 @@ static void test_draining_waits_for_the_last_answer(void **state)
 	assert_int_equal(f->drained, 1);
 }
 
+/* ---- what an app does to the server ---- */
+
+static char *failed; /* shared: what a check in the child has said */
+
+static void on_failed_check(const char *text)
+{
+	memcpy(failed, text, strlen(text) + 1);
+	_exit(42);
+}
+
+static void accept_again(struct fixture *f)
+{
+	struct net_addr peer = {.family = NET_UNIX};
+	int pair[2], fd = f->server_fd;
+
+	close(fd); /* as an app might */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	serve_accepted(f->serve, pair[0] == fd ? fd : dup2(pair[0], fd), &peer);
+}
+
+static void answer_closed(struct fixture *f)
+{
+	close(f->server_fd);
+	request_answer(f->req, 200, SLICE("text/plain"), SLICE("now"));
+}
+
+/* Another file has the number: an answer must not get into it. */
+static void answer_replaced(struct fixture *f)
+{
+	int pipes[2];
+
+	assert_int_equal(pipe(pipes), 0);
+	assert_int_equal(dup2(pipes[1], f->server_fd), f->server_fd);
+	request_answer(f->req, 200, SLICE("text/plain"), SLICE("now"));
+}
+
+static void test_a_closed_descriptor_is_a_failed_check(void **state)
+{
+	static void (*const way[])(struct fixture *f) = {accept_again, answer_closed,
+							 answer_replaced};
+	struct fixture *f = *state;
+
+	failed = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(failed != MAP_FAILED);
+	start(f);
+	ask(f, PLAIN LATER, "plain");
+	for (size_t i = 0; i < sizeof(way) / sizeof(way[0]); i++) {
+		int status;
+		pid_t pid;
+
+		failed[0] = '\0';
+		pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0) {
+			check_set_sink(on_failed_check);
+			way[i](f);
+			_exit(0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 42 << 8);
+		shm_set(&f->slot->in_flight, 1); /* the segment was the child's, too */
+		shm_set(&f->slot->connections, 1);
+		assert_non_null(strstr(failed, "a descriptor of ours was closed by the app"));
+	}
+	request_answer(f->req, 200, SLICE("text/plain"), SLICE("now"));
+	talk(f, NULL, 0, "now");
+	munmap(failed, 4096);
+}
+
+static void test_a_forked_copy_does_not_answer(void **state)
+{
+	struct fixture *f = *state;
+	int status;
+
+	start(f);
+	ask(f, "GET /fork HTTP/1.1\r\nHost: a\r\n\r\n", "parent");
+	assert_null(strstr(f->in, "child"));
+	assert_int_equal(wait(&status), f->pieces);
+	assert_int_equal(status, 70 << 8);
+	goes_on(f);
+}
+
+static char slow_lines[4096];
+
+static bool keep_line(void *arg, const char *line, size_t len)
+{
+	(void)arg;
+	snprintf(slow_lines + strlen(slow_lines), sizeof(slow_lines) - strlen(slow_lines), "%.*s",
+		 (int)len, line);
+	return true;
+}
+
+static void test_slow_requests_are_told(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t end;
+
+	f->conf.s.log_slow_requests = true;
+	f->conf.s.slow_request_threshold = 50;
+	start(f);
+	slow_lines[0] = '\0';
+	log_set_sink(keep_line, NULL);
+	ask(f, PLAIN "GET /later HTTP/1.1\r\nHost: a\r\nX-Request-Id: tortoise\r\n\r\n", "plain");
+	end = clock_mono_ns() + 60 * NS_PER_MS;
+	while (clock_mono_ns() < end)
+		loop_run_once(f->loop, 5);
+	request_answer(f->req, 200, SLICE("text/plain"), SLICE("now"));
+	talk(f, NULL, 0, "now");
+	log_set_sink(NULL, NULL);
+	assert_non_null(strstr(slow_lines, "SLOW request=tortoise method=GET path=/later"));
+	assert_non_null(strstr(slow_lines, "status=200 took=0."));
+	assert_true(shm_get(&f->slot->c.slow_requests) >= 1);
+	/* What is quick is not told of. */
+	end = shm_get(&f->slot->c.slow_requests);
+	slow_lines[0] = '\0';
+	goes_on(f);
+	assert_int_equal(shm_get(&f->slot->c.slow_requests), end);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -476,6 +604,9 @@ int main(void)
 		T(test_a_client_that_leaves_is_told_of),
 		T(test_a_type_that_is_too_long_is_left_out),
 		T(test_draining_waits_for_the_last_answer),
+		T(test_a_closed_descriptor_is_a_failed_check),
+		T(test_a_forked_copy_does_not_answer),
+		T(test_slow_requests_are_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -296,6 +296,29 @@ static void test_active(void **state)
 	json_decref(doc);
 }
 
+static void test_slow_requests(void **state)
+{
+	struct fixture *f = *state;
+	json_t *doc, *list;
+
+	shm_event_add(&f->shm, "slow_request", "request=one method=GET path=/a b client=::1 age=1.5s "
+		      "state=handling pid=7 held=1.2s");
+	shm_event_add(&f->shm, "slow_at", "pid:7 spin+0x12 (app.so)");
+	shm_event_add(&f->shm, "reload", "all new workers are ready");
+	shm_event_add(&f->shm, "stuck_request", "request=none");
+	doc = ask_json(f, "/api/v1/performance/slow-requests", 200);
+	list = json_object_get(doc, "requests");
+	assert_int_equal(json_array_size(list), 3);
+	assert_string_equal(text(json_array_get(list, 0), "kind"), "stuck_request");
+	assert_true(json_is_null(json_object_get(json_array_get(list, 0), "path")));
+	assert_string_equal(text(json_array_get(list, 1), "text"), "pid:7 spin+0x12 (app.so)");
+	assert_string_equal(text(json_array_get(list, 2), "id"), "one");
+	assert_string_equal(text(json_array_get(list, 2), "method"), "GET");
+	assert_string_equal(text(json_array_get(list, 2), "path"), "/a b");
+	assert_string_equal(text(json_array_get(list, 2), "client"), "::1");
+	json_decref(doc);
+}
+
 /* The value of a line of /metrics that begins so. */
 static double metric(struct fixture *f, const char *series)
 {
@@ -473,8 +496,7 @@ static void test_refusals(void **state)
 {
 	static const char *const later[] = {"/dashboard", "/api/v1/performance/dashboard",
 		"/api/v1/performance/operations", "/api/v1/performance/alerts",
-		"/api/v1/performance/alerts/thresholds", "/api/v1/performance/slow-requests",
-		"/api/v1/performance/resource-usage"};
+		"/api/v1/performance/alerts/thresholds", "/api/v1/performance/resource-usage"};
 	struct fixture *f = *state;
 	json_t *doc;
 
@@ -571,6 +593,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_health, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stats, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_active, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_slow_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_metrics, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_module, setup, teardown),
