@@ -49,6 +49,7 @@ enum conf_when { CONF_BOOT, CONF_RELOAD, CONF_LIVE_CHANGE };
 
 enum conf_action {
 	CONF_ACT_RUN, CONF_ACT_HELP, CONF_ACT_VERSION, CONF_ACT_CHECK, CONF_ACT_PRINT,
+	CONF_ACT_HEALTH,
 	CONF_ACT_DOC /* --print-doc NAME: writes one of the generated documents (for the build) */
 };
 

@@ -391,6 +391,11 @@ static void test_actions(void **state)
 	l = load_ok(ARGS("--print-config"), NO_ENV);
 	assert_int_equal(l.conf->action, CONF_ACT_PRINT);
 	unload(&l);
+	l = load_ok(ARGS("--health", "builtin:echo"), ENV("PORT=81"));
+	assert_int_equal(l.conf->action, CONF_ACT_HEALTH);
+	assert_int_equal(l.conf->binds[0].addr.port, 81);
+	assert_string_equal(l.conf->s.status_prefix, "/_capricorn");
+	unload(&l);
 }
 
 /* ---- reload ---- */
