@@ -109,6 +109,13 @@ void conf_free(struct conf *c);
  */
 void conf_carry_over(struct conf *next, const struct conf *cur, struct conf_report *r);
 
+/*
+ * For a segment that finds no room: lowers WORKERS_MAX to `most`, and WEB_WORKERS and WORKERS_MIN
+ * with it. False, and nothing is changed, if that would be less than 1 or than what somebody asked
+ * for: only computed values give way.
+ */
+bool conf_lower_workers(struct conf *c, int64_t most);
+
 /* Documents made from the table. */
 void conf_write_help(FILE *f);                         /* --help */
 /* "settings-md", "man8", "man5", "sample"; -1: there is none of that name. */
