@@ -84,6 +84,13 @@ static int print_check(const struct conf *conf, const struct strbuf *notes)
 	return finish_output();
 }
 
+static int ask_health(const struct conf *conf)
+{
+	if (status_ask_health(conf, STATUS_ASK_MS, stdout, stderr) != 0)
+		return EXIT_CONFIG;
+	return finish_output();
+}
+
 /* What the settings gave reason to say goes to standard error, as the log is not open yet. */
 static void log_notes(const struct conf *conf, const struct strbuf *notes)
 {
@@ -153,6 +160,9 @@ int main(int argc, char **argv, char **env)
 		break;
 	case CONF_ACT_PRINT:
 		code = print_config(conf);
+		break;
+	case CONF_ACT_HEALTH:
+		code = ask_health(conf);
 		break;
 	case CONF_ACT_DOC:
 		code = print_doc(conf->doc_name);

@@ -16,6 +16,9 @@ const struct conf_option conf_options[] = {
 	 "Check the settings, print what they cost in shared memory, and exit."},
 	{"--print-config", NULL,
 	 "Print each setting with its value and where it came from, as JSON, and exit."},
+	{"--health", NULL,
+	 "Ask the server that runs with these settings, at its first BIND, whether it is well, and "
+	 "exit with 0 (healthy or degraded) or 1."},
 	{"--help -h", NULL, "Print this help and exit."},
 	{"--version -v", NULL, "Print the version and exit."},
 	{"--print-doc", "NAME", NULL},
@@ -162,6 +165,8 @@ static bool take_option(struct cursor *c, const struct flag *f)
 		set_action(c, CONF_ACT_CHECK);
 	} else if (slice_eq(f->name, SLICE("--print-config"))) {
 		set_action(c, CONF_ACT_PRINT);
+	} else if (slice_eq(f->name, SLICE("--health"))) {
+		set_action(c, CONF_ACT_HEALTH);
 	} else if (slice_eq(f->name, SLICE("--help")) || slice_eq(f->name, SLICE("-h"))) {
 		set_action(c, CONF_ACT_HELP);
 	} else if (slice_eq(f->name, SLICE("--print-doc"))) {

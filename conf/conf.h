@@ -49,6 +49,7 @@ enum conf_when { CONF_BOOT, CONF_RELOAD, CONF_LIVE_CHANGE };
 
 enum conf_action {
 	CONF_ACT_RUN, CONF_ACT_HELP, CONF_ACT_VERSION, CONF_ACT_CHECK, CONF_ACT_PRINT,
+	CONF_ACT_HEALTH,
 	CONF_ACT_DOC /* --print-doc NAME: writes one of the generated documents (for the build) */
 };
 
@@ -119,6 +120,13 @@ const char *conf_module_setting(const struct conf *c, const char *path);
  * applies. Strings are copied; `cur` may be freed afterwards.
  */
 void conf_carry_over(struct conf *next, const struct conf *cur, struct conf_report *r);
+
+/*
+ * For a segment that finds no room: lowers WORKERS_MAX to `most`, and WEB_WORKERS and WORKERS_MIN
+ * with it. False, and nothing is changed, if that would be less than 1 or than what somebody asked
+ * for: only computed values give way.
+ */
+bool conf_lower_workers(struct conf *c, int64_t most);
 
 /* Documents made from the table. */
 void conf_write_help(FILE *f);                         /* --help */

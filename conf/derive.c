@@ -48,6 +48,21 @@ static void derive_workers(struct conf_loading *ld)
 		s->workers_max = s->web_workers > 8 ? 2 * s->web_workers : 16;
 }
 
+bool conf_lower_workers(struct conf *c, int64_t most)
+{
+	const struct conf_source *from = c->priv->from;
+	struct settings *s = &c->s;
+
+	if (most < 1 || from[CONF_R_WORKERS_MAX].origin != CONF_DEFAULT ||
+	    (from[CONF_R_WEB_WORKERS].origin != CONF_DEFAULT && s->web_workers > most) ||
+	    (from[CONF_R_WORKERS_MIN].origin != CONF_DEFAULT && s->workers_min > most))
+		return false;
+	s->workers_max = most;
+	s->web_workers = clamp(s->web_workers, 1, most);
+	s->workers_min = clamp(s->workers_min, 1, most);
+	return true;
+}
+
 static void derive_times(struct conf_loading *ld)
 {
 	struct settings *s = &ld->conf->s;

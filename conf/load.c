@@ -241,7 +241,8 @@ static void read_file(struct conf_loading *ld, const struct conf_args *args, cha
 
 static bool needs_settings(enum conf_action action)
 {
-	return action == CONF_ACT_RUN || action == CONF_ACT_CHECK || action == CONF_ACT_PRINT;
+	return action == CONF_ACT_RUN || action == CONF_ACT_CHECK || action == CONF_ACT_PRINT ||
+	       action == CONF_ACT_HEALTH;
 }
 
 static void load(struct conf_loading *ld, const struct conf_input *in)

@@ -67,11 +67,42 @@ void master_default_shm_name(const struct conf *conf, char *out, size_t cap)
 		shorten(out, cap, first);
 }
 
-static int open_segment(struct master *m, const struct conf *c)
+static void geometry(const struct conf *c, int64_t workers_max, struct shm_geometry *geo)
+{
+	shm_geometry_for(geo, (uint32_t)workers_max, (uint32_t)c->s.worker_connections,
+			 (uint32_t)c->s.metric_routes, (uint32_t)c->s.module_metrics,
+			 (uint32_t)c->s.module_histograms);
+}
+
+/*
+ * A container has 64 MB of /dev/shm whatever the number of its CPUs, which the numbers of workers
+ * are computed from: as long as nobody has asked for them, they give way.
+ */
+static bool lower_workers(struct master *m, struct conf *c)
+{
+	int64_t had = c->s.workers_max, wanted = c->s.web_workers, most = had;
+	uint64_t room = shm_room();
+	struct shm_geometry geo;
+
+	do {
+		geometry(c, --most, &geo);
+	} while (most > 0 && shm_size_for(&geo) > room);
+	if (!conf_lower_workers(c, most))
+		return false;
+	log_warnx("WORKERS_MAX: %lld do not fit into the %llu bytes that are free in /dev/shm: "
+		  "lowered to %lld", (long long)had, (unsigned long long)room, (long long)most);
+	if (c->s.web_workers < wanted)
+		log_warnx("WEB_WORKERS: lowered from %lld to %lld", (long long)wanted,
+			  (long long)c->s.web_workers);
+	m->cur.wanted = (uint32_t)c->s.web_workers;
+	return true;
+}
+
+static int open_segment(struct master *m, struct conf *c)
 {
 	char name[200]; /* NAME_MAX is 255 */
 	struct shm_geometry geo;
-	bool stale = false;
+	bool stale = false, gone = false;
 	size_t need = 0;
 	int rc;
 
@@ -79,11 +110,14 @@ static int open_segment(struct master *m, const struct conf *c)
 		snprintf(name, sizeof(name), "%s", c->s.shm_name);
 	else
 		master_default_shm_name(c, name, sizeof(name));
+	geometry(c, c->s.workers_max, &geo);
+	rc = shm_create(&m->shm, name, &geo, &gone, &need);
+	if (rc == -ENOSPC && lower_workers(m, c)) {
+		geometry(c, c->s.workers_max, &geo);
+		rc = shm_create(&m->shm, name, &geo, &stale, &need);
+	}
+	stale |= gone;
 	m->workers_cap = (uint32_t)c->s.workers_max;
-	shm_geometry_for(&geo, m->workers_cap, (uint32_t)c->s.worker_connections,
-			 (uint32_t)c->s.metric_routes, (uint32_t)c->s.module_metrics,
-			 (uint32_t)c->s.module_histograms);
-	rc = shm_create(&m->shm, name, &geo, &stale, &need);
 	if (rc == -EBUSY) {
 		log_errx("SHM_NAME: %s belongs to another running instance", name);
 	} else if (rc == -ENOSPC) {

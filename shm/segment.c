@@ -26,6 +26,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -193,6 +194,13 @@ static int draft_publish(struct draft *d, const char *path)
 	}
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", d->fd);
 	return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0 ? 0 : -errno;
+}
+
+uint64_t shm_room(void)
+{
+	struct statvfs fs;
+
+	return statvfs(SHM_DIR, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : 0;
 }
 
 /* Reserves all bytes: with a sparse file a full /dev/shm would be a SIGBUS in some worker later. */

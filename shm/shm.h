@@ -354,6 +354,7 @@ void shm_child(struct shm *s);
 void shm_destroy(struct shm *s);
 
 size_t shm_size_for(const struct shm_geometry *g);
+uint64_t shm_room(void); /* bytes that are free in /dev/shm; 0 if that is not known */
 /* The bill: "section  bytes" of every section, for --check-config and /status. */
 struct shm_bill_line { const char *section; uint64_t bytes; };
 size_t shm_bill(const struct shm_geometry *g, struct shm_bill_line *lines, size_t max);

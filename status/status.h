@@ -55,6 +55,16 @@ enum status_need { STATUS_NEED_READ, STATUS_NEED_WRITE };
 const char *status_denied(const struct conf *conf, const struct status_request *rq,
 			  enum status_need need);
 
+/*
+ * capricorn --health: asks the server that `conf` describes, at its first address (the loopback for
+ * a wildcard; a relative unix socket as seen from CHDIR, which this process changes to), for
+ * STATUS_PREFIX/health. Blocks, for timeout_ms at most. 0 and a line in `out` if it is healthy or
+ * degraded; else -1 and a line in `err`: unhealthy, no answer, an answer of somebody else, or an
+ * address that cannot be asked (port 0, fd://).
+ */
+#define STATUS_ASK_MS 5000
+int status_ask_health(const struct conf *conf, int timeout_ms, FILE *out, FILE *err);
+
 /* Documents made from the tables of this room: "metrics-md". 0, or -1 if there is none so named. */
 int status_write_doc(const char *name, FILE *f);
 

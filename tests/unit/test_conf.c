@@ -478,6 +478,40 @@ static void test_actions(void **state)
 	l = load_ok(ARGS("--print-config"), NO_ENV);
 	assert_int_equal(l.conf->action, CONF_ACT_PRINT);
 	unload(&l);
+	l = load_ok(ARGS("--health", "builtin:echo"), ENV("PORT=81"));
+	assert_int_equal(l.conf->action, CONF_ACT_HEALTH);
+	assert_int_equal(l.conf->binds[0].addr.port, 81);
+	assert_string_equal(l.conf->s.status_prefix, "/_capricorn");
+	unload(&l);
+}
+
+/* Computed numbers of workers give way to the room there is; what somebody asked for does not. */
+static void test_lower_workers(void **state)
+{
+	struct loaded l = load_ok(ARGS("-w12"), NO_ENV);
+
+	(void)state;
+	assert_int_equal(l.conf->s.workers_max, 24);
+	assert_false(conf_lower_workers(l.conf, 11));
+	assert_int_equal(l.conf->s.workers_max, 24);
+	assert_true(conf_lower_workers(l.conf, 12));
+	assert_int_equal(l.conf->s.workers_max, 12);
+	assert_int_equal(l.conf->s.web_workers, 12);
+	unload(&l);
+	l = load_ok(ARGS("-b:1"), NO_ENV);
+	assert_false(conf_lower_workers(l.conf, 0));
+	assert_true(conf_lower_workers(l.conf, 2));
+	assert_int_equal(l.conf->s.workers_max, 2);
+	assert_int_equal(l.conf->s.web_workers, 2);
+	assert_int_equal(l.conf->s.workers_min, 2);
+	unload(&l);
+	l = load_ok(ARGS("--workers-max=20"), NO_ENV);
+	assert_false(conf_lower_workers(l.conf, 19));
+	unload(&l);
+	l = load_ok(ARGS("--workers-min=2"), NO_ENV);
+	assert_false(conf_lower_workers(l.conf, 1));
+	assert_true(conf_lower_workers(l.conf, 2));
+	unload(&l);
 }
 
 /* ---- reload ---- */
@@ -546,6 +580,7 @@ int main(void)
 		cmocka_unit_test(test_flag_errors),
 		cmocka_unit_test(test_gunicorn_spellings),
 		cmocka_unit_test(test_actions),
+		cmocka_unit_test(test_lower_workers),
 		cmocka_unit_test(test_carry_over),
 		cmocka_unit_test(test_carry_over_nothing),
 	};
