@@ -93,6 +93,8 @@ static uint32_t to_epoll(unsigned events)
 		e |= EPOLLRDHUP;
 	if (events & LOOP_EXCLUSIVE)
 		e |= EPOLLEXCLUSIVE;
+	if (events & LOOP_EDGE)
+		e |= EPOLLET | EPOLLRDHUP;
 	return e;
 }
 
