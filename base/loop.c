@@ -108,6 +108,8 @@ static uint32_t to_epoll(unsigned events)
 		e |= EPOLLET;
 	if (events & LOOP_EXCLUSIVE)
 		e |= EPOLLEXCLUSIVE;
+	if (events & LOOP_EDGE)
+		e |= EPOLLET | EPOLLRDHUP;
 	return e;
 }
 

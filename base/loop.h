@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The event loop: readiness of descriptors (epoll, level-triggered) and timers, nothing else. One
- * descriptor; no allocation after loop_init(). Single-threaded.
+ * The event loop: readiness of descriptors (epoll, level-triggered unless asked for otherwise) and
+ * timers, nothing else. One descriptor; no allocation after loop_init(). Single-threaded.
  */
 #ifndef BASE_LOOP_H
 #define BASE_LOOP_H
@@ -20,6 +20,10 @@ struct timer;
 #define LOOP_ERR       8u /* error or hang-up; reported whether asked for or not */
 #define LOOP_EDGE      32u /* told once of each change (an eventfd that nobody reads) */
 #define LOOP_EXCLUSIVE 16u /* of several loops on one descriptor wake one (listeners) */
+/* With LOOP_IN: told once, when something arrives, LOOP_RDHUP among it; not while it lies there. Only
+ * for who has read all there is. Saves the kernel a second look at each descriptor per event, and
+ * events come in the order of arrival: level-triggered ones in that of the turn before. */
+#define LOOP_EDGE      32u
 
 typedef void watch_cb_f(struct loop *l, struct watch *w, unsigned events);
 typedef void timer_cb_f(struct loop *l, struct timer *t);

@@ -162,11 +162,54 @@ struct http_out {
 	size_t cap;
 	bool over;
 };
-void http_put(struct http_out *o, const char *p, size_t len);
-void http_put_slice(struct http_out *o, struct slice s);
-void http_put_u64(struct http_out *o, uint64_t v);
+
+/* Inline: what is put is mostly a literal, and then a copy is a move or two instead of two calls. */
+
+/* Room for n bytes, or NULL. */
+static inline char *http_reserve(struct http_out *o, size_t n)
+{
+	char *p = o->p + o->len;
+
+	if (o->over || n > o->cap - o->len) {
+		o->over = true;
+		return NULL;
+	}
+	o->len += n;
+	return p;
+}
+
+static inline void http_put(struct http_out *o, const char *p, size_t len)
+{
+	char *to = http_reserve(o, len);
+
+	if (to && len > 0)
+		memcpy(to, p, len);
+}
+
+static inline void http_put_slice(struct http_out *o, struct slice s)
+{
+	http_put(o, s.p, s.len);
+}
+
 /* "name: value\r\n". The caller vouches for name and value: see http_field_ok(). */
-void http_put_field(struct http_out *o, struct slice name, struct slice value);
+static inline void http_put_field(struct http_out *o, struct slice name, struct slice value)
+{
+	char *p = http_reserve(o, name.len + value.len + 4);
+
+	if (!p)
+		return;
+	memcpy(p, name.p, name.len);
+	p += name.len;
+	*p++ = ':';
+	*p++ = ' ';
+	if (value.len > 0)
+		memcpy(p, value.p, value.len);
+	p += value.len;
+	*p++ = '\r';
+	*p = '\n';
+}
+
+void http_put_u64(struct http_out *o, uint64_t v);
 /* Is this a field name (token) and a value without CR, LF, NUL or other controls but tab? */
 bool http_field_ok(struct slice name, struct slice value);
 bool http_token_ok(struct slice s);

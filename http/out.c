@@ -23,33 +23,6 @@ const char *http_reason(int status)
 	}
 }
 
-/* Room for n bytes, or NULL. */
-static char *reserve(struct http_out *o, size_t n)
-{
-	char *p;
-
-	if (o->over || n > o->cap - o->len) {
-		o->over = true;
-		return NULL;
-	}
-	p = o->p + o->len;
-	o->len += n;
-	return p;
-}
-
-void http_put(struct http_out *o, const char *p, size_t len)
-{
-	char *to = reserve(o, len);
-
-	if (to && len > 0)
-		memcpy(to, p, len);
-}
-
-void http_put_slice(struct http_out *o, struct slice s)
-{
-	http_put(o, s.p, s.len);
-}
-
 void http_put_u64(struct http_out *o, uint64_t v)
 {
 	char digits[20];
@@ -60,23 +33,6 @@ void http_put_u64(struct http_out *o, uint64_t v)
 		v /= 10;
 	} while (v > 0);
 	http_put(o, digits + i, sizeof(digits) - i);
-}
-
-void http_put_field(struct http_out *o, struct slice name, struct slice value)
-{
-	char *p = reserve(o, name.len + value.len + 4);
-
-	if (!p)
-		return;
-	memcpy(p, name.p, name.len);
-	p += name.len;
-	*p++ = ':';
-	*p++ = ' ';
-	if (value.len > 0)
-		memcpy(p, value.p, value.len);
-	p += value.len;
-	*p++ = '\r';
-	*p = '\n';
 }
 
 void http_put_status_line(struct http_out *o, int status)

@@ -273,6 +273,7 @@ static void close_gently(struct conn *c)
 	if (c->list == CL_LINGER)
 		return;
 	(void)shutdown(c->watch.fd, SHUT_WR); /* ENOTCONN: the next read says so */
+	c->drained = false; /* from now on it is read by pieces */
 	list_move(c, CL_LINGER);
 	c->since_ns = c->progress_ns = loop_now(s->loop);
 	buf_put(s, c->in);
@@ -413,7 +414,9 @@ static void conn_settle(struct conn *c)
 		c->out = NULL;
 	}
 	list_move(c, right_list(c));
-	want = (wants_input(c) ? LOOP_IN : 0) | (c->blocked ? LOOP_OUT : 0);
+	want = c->blocked ? LOOP_OUT : 0;
+	if (wants_input(c)) /* edge-triggered where it can be: see serve/README.md */
+		want |= LOOP_IN | (c->drained ? LOOP_EDGE : 0);
 	if (want == 0 && !c->eof && !c->peer_done)
 		want = LOOP_RDHUP; /* a client that goes is noticed even while nothing is read */
 	if (loop_watch(s->loop, &c->watch, want) != 0) {
@@ -470,17 +473,22 @@ void conn_kick(struct conn *c)
 	conn_leave(c);
 }
 
-static void conn_read(struct conn *c)
+/* `events`: what was told of the socket before. A read that leaves room has emptied it, unless the
+ * end of the stream or an error lies behind the bytes: both were told, and are read next. */
+static void conn_read(struct conn *c, unsigned events)
 {
 	struct serve *s = c->serve;
 	bool was_empty = !c->in || c->in->start == c->in->end;
+	size_t room;
 	ssize_t n;
 
 	if (!in_room(c)) {
 		c->dead = true;
 		return;
 	}
-	n = recv(c->watch.fd, c->in->data + c->in->end, c->in->cap - c->in->end, MSG_DONTWAIT);
+	room = c->in->cap - c->in->end;
+	n = recv(c->watch.fd, c->in->data + c->in->end, room, MSG_DONTWAIT);
+	c->drained = n < (ssize_t)room && !(events & (LOOP_RDHUP | LOOP_ERR));
 	if (n > 0) {
 		shm_add(&s->slot->c.bytes_received, (uint64_t)n);
 		c->in->end += (uint32_t)n;
@@ -510,9 +518,9 @@ static void on_event(struct loop *l, struct watch *w, unsigned events)
 	} else if ((events & LOOP_ERR) && !(events & LOOP_IN)) {
 		c->dead = true;
 	} else if ((events & LOOP_IN) && wants_input(c)) {
-		conn_read(c);
+		conn_read(c, events);
 	}
-	if ((events & LOOP_RDHUP) && !c->peer_done) {
+	if ((events & LOOP_RDHUP) && !(c->watch.events & LOOP_IN) && !c->peer_done) {
 		c->peer_done = true;
 		if (c->req && c->req->hangup_cb && !c->dead)
 			c->req->hangup_cb(c->req, c->req->gone_arg);
@@ -625,7 +633,7 @@ void serve_accepted(struct serve *s, int fd, const struct net_addr *peer)
 	shm_set(&s->slot->connections, s->nconns);
 	/* The request is often there already: reading at once saves a turn. */
 	c->processing = true;
-	conn_read(c);
+	conn_read(c, 0);
 	conn_leave(c);
 }
 

@@ -64,6 +64,7 @@ struct conn {
 	bool peer_done;            /* told so while the input was not being read */
 	bool closing;              /* no further request; close when the output is empty */
 	bool linger;               /* ... but let the client read first: input may be unread */
+	bool drained;              /* the last read took all that there was: see conn_read() */
 	bool blocked;              /* the last write did not take everything */
 	bool processing;           /* between an entry from the loop and conn_leave() */
 	bool dead;                 /* to be freed by conn_settle() */

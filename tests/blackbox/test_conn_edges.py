@@ -150,6 +150,32 @@ def test_a_client_that_leaves_in_the_midst_of_a_body(serve):
     assert s.metrics().sum("capricorn_http_requests_in_flight") <= 1
 
 
+@pytest.mark.parametrize("where", ["tcp", "unix"])
+def test_what_comes_at_once_is_read_to_its_end(serve, tmp_path, where):
+    """A worker that has slept sees a request, much more than a buffer holds, and the end of the
+    stream or an error behind it, as one event."""
+    bind = {"BIND": f"unix:{tmp_path}/socket"} if where == "unix" else {}
+    s = serve("builtin:echo", workers=1, env=bind)
+    pid = s.worker_pids()[0]
+    body = b"x" * 150000
+    put = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    for data in (GET, GET * 3, put, put + GET):
+        with s.connect() as c, s.connect() as leaves:
+            assert c.get("/").status == leaves.get("/").status == 200
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                c.send(data)
+                c.shutdown()
+                leaves.send(GET)
+                leaves.reset()
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            n = data.count(b"HTTP/1.1")
+            assert [r.status for r in c.responses(n)] == [200] * n
+            assert c.is_closed()
+    wait_until(lambda: s.status()["workers"][0]["connections"] <= 1, 5, "all gone")
+
+
 def test_a_half_closed_client_gets_a_long_answer(serve):
     s = serve("builtin:echo", workers=1)
     with s.connect(rcvbuf=8192) as c:

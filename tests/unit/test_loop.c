@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -219,6 +220,40 @@ static void test_interest_changes(void **state)
 	loop_free(l);
 }
 
+/* Told once, again when more comes or the interest is set anew; the end of the stream is told too. */
+static void test_an_edge_is_told_once(void **state)
+{
+	struct source a;
+	struct loop *l;
+	int clock = 0, fd[2];
+
+	(void)state;
+	assert_int_equal(loop_init(&l, 1), 0);
+	open_source(&a, &clock);
+	close(a.watch.fd);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+	a.watch.fd = fd[0];
+	assert_int_equal(loop_watch(l, &a.watch, LOOP_IN | LOOP_EDGE), 0);
+	assert_int_equal(loop_run_once(l, 0), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(write(fd[1], "x", 1), 1);
+		assert_int_equal(loop_run_once(l, 0), 1);
+		assert_int_equal(a.events, LOOP_IN);
+		assert_int_equal(loop_run_once(l, 0), 0);
+	}
+	assert_int_equal(loop_watch(l, &a.watch, LOOP_IN), 0);
+	assert_int_equal(loop_run_once(l, 0), 1);
+	assert_int_equal(loop_run_once(l, 0), 1);
+	assert_int_equal(loop_watch(l, &a.watch, LOOP_IN | LOOP_EDGE), 0);
+	assert_int_equal(loop_run_once(l, 0), 1);
+	assert_int_equal(loop_run_once(l, 0), 0);
+	close(fd[1]);
+	assert_int_equal(loop_run_once(l, 0), 1);
+	assert_int_equal(a.events & (LOOP_IN | LOOP_RDHUP), LOOP_IN | LOOP_RDHUP);
+	close(fd[0]);
+	loop_free(l);
+}
+
 static void test_the_bound_holds(void **state)
 {
 	struct loop *l;
@@ -268,6 +303,7 @@ int main(void)
 		cmocka_unit_test(test_first_ones_are_served_first),
 		cmocka_unit_test(test_a_forgotten_watch_gets_no_more_events),
 		cmocka_unit_test(test_interest_changes),
+		cmocka_unit_test(test_an_edge_is_told_once),
 		cmocka_unit_test(test_the_bound_holds),
 		cmocka_unit_test(test_busy_time_is_that_of_the_whole_turn),
 	};
