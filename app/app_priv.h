@@ -33,6 +33,7 @@
 #define BODY_HIGH    (64u * 1024u)      /* bytes of a body that may wait for a pool handler */
 #define LATE_NS      (5 * NS_PER_S)     /* a call still running so long after its deadline: stuck */
 #define LOOK_NS      (250 * NS_PER_MS)  /* how often running calls are looked at */
+#define HELD_NS      (100 * NS_PER_MS)  /* an inline handler that takes longer is told */
 #define MODULE_TIMERS 1024u
 
 struct route {
@@ -200,6 +201,7 @@ struct app {
 	uint32_t ndetached, nstuck, nabandoned;
 	struct timer look;
 	uint32_t ntimers;
+	uint64_t ran_ns;                 /* when user code was done last */
 	_Atomic bool twice;              /* some route has second completions to count */
 	struct bridge bridge;
 	struct pool pool;
@@ -303,6 +305,8 @@ void bridge_post(struct capri_request *c, unsigned what);  /* any thread */
 /* ---- look.c: calls that take long ---- */
 void look_begin(struct app *a, struct capri_request *c);
 void look_end(struct app *a, struct capri_request *c);
+/* User code has run in the loop: did it hold it? rt may be NULL. */
+void look_held(struct app *a, const struct route *rt, const char *what);
 void look_init(struct app *a);
 void look_abandoned(struct app *a, struct capri_request *c); /* its exchange is over */
 

@@ -127,6 +127,7 @@ static void take_all(struct app *a)
 		carry_out(c, posts);
 	for (; n < BATCH && (p = next_fn(b)); n++) {
 		p->fn(&a->w, p->arg);
+		look_held(a, NULL, "a posted function");
 		free(p);
 	}
 	if (n == BATCH && !atomic_exchange(&b->rung, true)) {

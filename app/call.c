@@ -232,6 +232,7 @@ static void tell_cancelled(struct capri_request *c)
 		return;
 	c->holds++;
 	fn(c, c->cancel_arg);
+	look_held(c->app, c->route, "on_cancel() of handler");
 	call_release(c);
 }
 

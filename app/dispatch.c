@@ -90,9 +90,12 @@ static void decline(struct capri_request *c)
 
 static void run_inline(struct capri_request *c)
 {
-	int result = c->route->handler(c, c->route->arg);
+	struct app *a = c->app;
+	const struct route *rt = c->route;
+	int result = rt->handler(c, rt->arg);
 	bool answered = atomic_load_explicit(&c->answered, memory_order_relaxed);
 
+	look_held(a, rt, "handler");
 	if (!answered && result == CAPRI_DECLINED) {
 		decline(c);
 		return;
@@ -150,6 +153,7 @@ static void run_async(struct capri_request *c)
 	look_begin(c->app, c);
 	c->holds++; /* it may be completed before its handler returns */
 	result = c->route->handler(c, c->route->arg);
+	look_held(c->app, c->route, "handler");
 	dispatch_result(c, result);
 	call_release(c);
 }

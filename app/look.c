@@ -5,6 +5,7 @@
  */
 #include "app/app_priv.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "shm/dump.h"
 
 static void set_abandoned(struct app *a, uint32_t n)
@@ -56,6 +57,27 @@ void look_end(struct app *a, struct capri_request *c)
 	c->row_kept = false;
 	if (a->draining && !app_busy(a))
 		a->idle(a->idle_arg);
+}
+
+/* ---- what holds the loop ---- */
+
+/*
+ * After each piece of user code in the loop. The coarse clock is a load from memory, good to a few
+ * ms; what it is compared with is the last reading of any kind, so that one handler is not blamed
+ * for those before it.
+ */
+void look_held(struct app *a, const struct route *rt, const char *what)
+{
+	uint64_t now = clock_coarse_ns(), from = loop_now(a->loop);
+
+	if (a->ran_ns > from)
+		from = a->ran_ns;
+	a->ran_ns = now;
+	if (now < from + HELD_NS)
+		return;
+	shm_error_add(a->h->shm, a->h->slot, rt ? rt->label : 0, SHM_ERR_LOOP_HELD);
+	log_warnx("%s%s%s of %s held the loop for %.0f ms", what, rt ? " " : "",
+		  rt ? rt->name : "", a->module.name, (double)(now - from) / 1e6);
 }
 
 /* ---- what takes long ---- */

@@ -81,8 +81,11 @@ static void on_timer(struct loop *l, struct timer *t)
 {
 	struct capri_timer *ct = (struct capri_timer *)(void *)t;
 
+	struct app *a = ct->app; /* it may free itself */
+
 	(void)l;
-	ct->fn(&ct->app->w, ct, ct->arg);
+	ct->fn(&a->w, ct, ct->arg);
+	look_held(a, NULL, "a timer");
 }
 
 struct capri_timer *capri_timer_new(struct capri_worker *w, capri_timer_f *fn, void *arg)

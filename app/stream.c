@@ -360,6 +360,7 @@ static bool async_piece(struct request *r, void *arg, struct slice data, bool en
 	atomic_fetch_add(&c->body_bytes, data.len);
 	c->holds++; /* it may be completed from within */
 	more = c->body_fn(c, c->body_arg, to_str(data), end);
+	look_held(c->app, c->route, "on_body() of handler");
 	call_release(c);
 	return more;
 }
