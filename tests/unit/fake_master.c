@@ -413,19 +413,11 @@ static int fake_keeper(const struct heritage *h)
 	return rc;
 }
 
-static const char *const *fake_labels(const struct conf *conf)
-{
-	static const char *const label[] = {"/", "/echo", NULL};
-
-	(void)conf;
-	return label;
-}
-
 /* ---- the master's process ---- */
 
 static int run_master(const struct fm *f, const char *const settings[])
 {
-	static const struct master_roles roles = {fake_worker, fake_keeper, fake_labels};
+	static const struct master_roles roles = {fake_worker, fake_keeper};
 	char *argv[] = {(char *)"capricorn", NULL};
 	char name[96], log[128];
 	char *env[32] = {(char *)"BIND=127.0.0.1:0", name, log};
