@@ -117,6 +117,7 @@ static void declare_all(const struct heritage *h)
 {
 	uint32_t index[3] = {99, 99, 99};
 
+	(void)declare_route(h, "/first", &index[0]);
 	ctl->results[0] = declare_route(h, "/of/a/module", &index[0]);
 	ctl->results[1] = declare_metric(h, SHM_MK_COUNTER, "m_total", "kind=\"a\"", "Of a module.",
 					 &index[1]);
