@@ -253,7 +253,7 @@ void app_routes_free(struct app *a);
 /* ---- call.c: the life of a call ---- */
 struct capri_request *call_get(struct app *a); /* NULL: no memory */
 void call_release(struct capri_request *c);    /* gives one hold back */
-bool call_detach(struct capri_request *c);     /* copies what the exchange holds; false: no memory */
+bool call_detach(struct capri_request *c);     /* copies what the exchange holds; false: no room */
 void *call_alloc(struct capri_request *c, size_t size);
 /* The handler of a detached call has no further part in it. */
 void call_ended(struct capri_request *c);

@@ -105,7 +105,7 @@ struct capri_timer *capri_timer_new(struct capri_worker *w, capri_timer_f *fn, v
 
 void capri_timer_arm(struct capri_timer *t, uint64_t after_ms)
 {
-	/* From now, not from the begin of the turn: a start() that took long is no reason to hurry. */
+	/* From now, not from the begin of the turn: a long start() is no reason to hurry. */
 	timer_arm(t->app->loop, &t->timer, clock_mono_ns() + after_ms * NS_PER_MS);
 }
 

@@ -173,7 +173,9 @@ int capri_stream_begin(struct capri_request *c, int status, const char *type, in
 		return CAPRI_E_NOMEM;
 	if (!answer_may_begin(c, &err))
 		return err;
-	c->answer = (struct answer){.status = status, .type = kept, .total = total < 0 ? -1 : total};
+	c->answer = (struct answer){
+		.status = status, .type = kept, .total = total < 0 ? -1 : total,
+	};
 	c->stream_sent = 0;
 	c->streaming = true;
 	if (atomic_load(&c->over))
