@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Answers: the head, and the body in one of the ways of serve.h. Small bodies are copied behind
- * their head, so that the answers of one batch of pipelined requests leave in one write.
+ * their head, so that the answers of one batch of pipelined requests leave in one write. Whether a
+ * body is compressed is decided in coding.c.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -111,7 +112,7 @@ static bool put_head(struct request *r, int status, struct slice type, int64_t l
 		log_warnx("a handler's Content-Type was dropped: more than %u bytes", TYPE_MAX);
 	put_length(&o, r, len);
 	http_put_field(&o, SLICE("X-Request-Id"), r->id);
-	http_put(&o, r->extra, r->extra_len);
+	coding_put_fields(r, &o);
 	if (must_close(r)) {
 		r->close = true;
 		http_put_field(&o, SLICE("Connection"), SLICE("close"));
@@ -203,35 +204,60 @@ static void send_from(struct request *r, const char *mem, size_t len)
 	r->part_left = len;
 }
 
-void request_answer(struct request *r, int status, struct slice type, struct slice body)
+static void release_source(struct request *r)
+{
+	void (*release)(void *arg) = r->release;
+
+	r->release = NULL;
+	if (release)
+		release(r->release_arg);
+}
+
+/* Bytes that do not stay, or are not the handler's (those are needed no more then). */
+static void send_copy(struct request *r, struct slice body)
 {
 	char *copy;
 
-	answer_done(r);
-	if (!put_head(r, status, type, (int64_t)body.len))
+	if (!r->gzip && copy_behind(r, body, BUF_BIG))
 		return;
-	if (!copy_behind(r, body, BUF_BIG)) {
-		copy = malloc(body.len);
-		if (!copy) {
-			conn_die(r->conn);
-			return;
-		}
-		memcpy(copy, body.p, body.len);
-		request_on_release(r, free, copy);
-		send_from(r, copy, body.len);
+	copy = malloc(body.len);
+	if (!copy) {
+		conn_die(r->conn);
+		return;
 	}
+	memcpy(copy, body.p, body.len);
+	release_source(r);
+	request_on_release(r, free, copy);
+	send_from(r, copy, body.len);
+}
+
+void request_answer(struct request *r, int status, struct slice type, struct slice body)
+{
+	int64_t len;
+
+	answer_done(r);
+	len = coding_bytes(r, status, type, &body);
+	if (!put_head(r, status, type, len))
+		return;
+	send_copy(r, body);
 	answered(r);
 }
 
 void request_answer_ref(struct request *r, int status, struct slice type, struct slice body,
 			void (*release)(void *arg), void *arg)
 {
+	struct slice out = body;
+	int64_t len;
+
 	answer_done(r);
 	if (release)
 		request_on_release(r, release, arg);
-	if (!put_head(r, status, type, (int64_t)body.len))
+	len = coding_bytes(r, status, type, &out);
+	if (!put_head(r, status, type, len))
 		return;
-	if (!copy_behind(r, body, COPY_MAX))
+	if (out.p != body.p)
+		send_copy(r, out);
+	else if (r->gzip || !copy_behind(r, body, COPY_MAX))
 		send_from(r, body.p, body.len);
 	answered(r);
 }
@@ -244,7 +270,9 @@ void request_answer_take(struct request *r, int status, struct slice type, char 
 void request_answer_pull(struct request *r, int status, struct slice type, int64_t total,
 			 request_fill_f *fill, void *arg)
 {
-	if (!put_head(r, status, type, total))
+	int64_t len = coding_pull(r, status, type, total);
+
+	if (!put_head(r, status, type, len))
 		return;
 	r->kind = ANS_PULL;
 	r->fill = fill;
@@ -262,9 +290,21 @@ void request_body_more(struct request *r)
 void request_answer_file(struct request *r, int status, struct slice type, int fd, uint64_t offset,
 			 uint64_t len)
 {
+	struct slice small;
+	int64_t coded;
+
 	answer_done(r);
-	if (!put_head(r, status, type, (int64_t)len)) {
+	coded = coding_file(r, status, type, fd, offset, len, &small);
+	if (small.p)
 		close(fd);
+	if (!put_head(r, status, type, coded)) {
+		if (!small.p)
+			close(fd);
+		return;
+	}
+	if (small.p) {
+		send_copy(r, small);
+		answered(r);
 		return;
 	}
 	r->kind = ANS_FILE;
@@ -387,26 +427,23 @@ static bool push_file(struct request *r)
 	return r->part_left == 0;
 }
 
-/* Asks the handler for more into the output. Returns what was added; -1 when it failed. */
-static long fill_once(struct request *r, struct buf *b, bool *ret_end)
+char *answer_room(const struct request *r, struct buf *b, size_t *ret_cap)
 {
 	uint32_t lead = r->chunked_out ? CHUNK_HEAD : 0, tail = r->chunked_out ? 2 : 0;
-	size_t cap = b->cap - b->end - lead - tail;
-	char *at = b->data + b->end + lead;
-	long n;
 
-	if (cap > r->part_left)
-		cap = (size_t)r->part_left;
-	n = r->fill(r, r->fill_arg, at, cap, ret_end);
-	if (n < 0 || (size_t)n > cap)
-		return -1;
+	*ret_cap = b->cap - b->end - lead - tail;
+	return b->data + b->end + lead;
+}
+
+void answer_piece(struct request *r, struct buf *b, size_t n)
+{
 	if (n == 0)
-		return 0;
+		return; /* as a chunk it would be the last one */
 	if (r->chunked_out) {
-		struct http_out o = {.p = b->data + b->end, .cap = lead};
+		struct http_out o = {.p = b->data + b->end, .cap = CHUNK_HEAD};
 
 		http_put_chunk_size(&o, (uint64_t)n);
-		memmove(b->data + b->end + o.len, at, (size_t)n);
+		memmove(b->data + b->end + o.len, b->data + b->end + CHUNK_HEAD, n);
 		b->end += (uint32_t)o.len + (uint32_t)n;
 		memcpy(b->data + b->end, "\r\n", 2);
 		b->end += 2;
@@ -414,6 +451,21 @@ static long fill_once(struct request *r, struct buf *b, bool *ret_end)
 		b->end += (uint32_t)n;
 	}
 	r->body_sent += (uint64_t)n;
+}
+
+/* Asks the handler for more into the output. Returns what was added; -1 when it failed. */
+static long fill_once(struct request *r, struct buf *b, bool *ret_end)
+{
+	size_t cap;
+	char *at = answer_room(r, b, &cap);
+	long n;
+
+	if (cap > r->part_left)
+		cap = (size_t)r->part_left;
+	n = r->fill(r, r->fill_arg, at, cap, ret_end);
+	if (n < 0 || (size_t)n > cap)
+		return -1;
+	answer_piece(r, b, (size_t)n);
 	return n;
 }
 
@@ -489,6 +541,10 @@ bool answer_push(struct request *r)
 		return true;
 	if (r->fill_waits || r->conn->blocked)
 		return false;
+	if (r->gzip) {
+		r->produced = coding_push(r) && end_chunked(r);
+		return r->produced;
+	}
 	switch (r->kind) {
 	case ANS_NONE:
 		return false;
@@ -511,12 +567,9 @@ bool answer_push(struct request *r)
 
 void answer_release(struct request *r)
 {
-	void (*release)(void *arg) = r->release;
-
+	coding_release(r);
 	if (r->kind == ANS_FILE)
 		close(r->file_fd);
-	r->release = NULL;
-	if (release)
-		release(r->release_arg);
+	release_source(r);
 	r->kind = ANS_NONE;
 }

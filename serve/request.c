@@ -154,6 +154,8 @@ static void reset(struct request *r, struct conn *c)
 	r->accounted = r->is_status = r->failed = r->broken_head = r->fill_waits = false;
 	r->content_type = (struct slice){NULL, 0};
 	r->release = NULL;
+	r->coding = CODING_NONE;
+	r->gzip = NULL;
 	r->part_off = r->part_left = r->body_sent = 0;
 	r->gone_cb = r->hangup_cb = NULL;
 	r->route = 0;

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include "base/log.h"
+#include "serve/gzip.h"
 #include "serve/serve_priv.h"
 
 #define HEAD_MAX 65536u /* of a head as a whole, unless a single line or field may be larger */
@@ -88,6 +89,10 @@ int serve_new(const struct serve_options *o, struct serve **ret_serve)
 		goto fail;
 	}
 	rc = make_rows(s);
+	if (rc == 0 && s->set->compression_level > 0) {
+		s->gzip = gzip_new((int)s->set->compression_level);
+		rc = s->gzip ? 0 : -ENOMEM;
+	}
 	if (rc == 0 && !s->keeper && s->set->access_log)
 		rc = access_log_compile(s->set->access_log_format, &s->access);
 	if (rc != 0)
@@ -107,6 +112,7 @@ void serve_free(struct serve *s)
 		while (s->list[i].first)
 			conn_die(s->list[i].first);
 	pool_fini(s);
+	gzip_free(s->gzip);
 	access_log_free(s->access);
 	free(s->row_free);
 	if (s->slab)

@@ -65,6 +65,14 @@ struct conn {
 	char peer_text[NET_TEXT_MAX];
 };
 
+/* What the coding of an answer's body depends on, and what it is. The order is that of what may be
+ * done: less, then more. */
+enum coding {
+	CODING_NONE,   /* it is what it is, for every client */
+	CODING_VARIES, /* as it is, for this client */
+	CODING_GZIP
+};
+
 enum answer_kind { ANS_NONE, ANS_COPIED, ANS_MEM, ANS_PULL, ANS_FILE };
 
 struct request {
@@ -106,6 +114,8 @@ struct request {
 	bool fill_waits;           /* the last fill gave nothing */
 	uint64_t answer_since_ns, fill_ns;
 	uint64_t body_sent;
+	enum coding coding;
+	struct gzip_stream *gzip;  /* compresses the body on its way into the output; NULL = whole */
 
 	request_gone_f *gone_cb, *hangup_cb;
 	void *gone_arg;
@@ -144,6 +154,7 @@ struct serve {
 
 	struct buf *small_free, *big_free;
 	struct request *req_free;
+	struct gzip *gzip;             /* NULL = no answer is compressed */
 	size_t req_size;
 	uint32_t huge_cap;
 	struct http_limits limits;
@@ -202,6 +213,23 @@ void answer_date(struct serve *s);
 bool answer_push(struct request *r);   /* heap, file, pull: true = all is written or buffered */
 void answer_done(struct request *r);   /* the handler has no further part in the request */
 void answer_release(struct request *r);
+/* Where the next bytes of a body may be put into the output; then: there are n (0 is borne). */
+char *answer_room(const struct request *r, struct buf *b, size_t *ret_cap);
+void answer_piece(struct request *r, struct buf *b, size_t n);
+
+/* coding.c: decides, before the head is written, whether the body is compressed; for each way to give
+ * one. They return the length for the head, -1 = not known, and set r->coding, and r->gzip when
+ * coding_push() is to push the body. *body becomes what is to be sent instead of the handler's
+ * bytes; it is valid until the next call of one of them. */
+int64_t coding_bytes(struct request *r, int status, struct slice type, struct slice *body);
+int64_t coding_pull(struct request *r, int status, struct slice type, int64_t total);
+/* *ret_body: small files are read here; absent if it is still to be sent from fd. */
+int64_t coding_file(struct request *r, int status, struct slice type, int fd, uint64_t offset,
+		    uint64_t len, struct slice *ret_body);
+/* The handler's fields, with what the coding adds to them and changes in them. */
+void coding_put_fields(struct request *r, struct http_out *o);
+bool coding_push(struct request *r);   /* true = all is in the output */
+void coding_release(struct request *r);
 
 /* account.c */
 void account_begin(struct request *r);
