@@ -233,7 +233,7 @@ size_t gzip_stream_output(struct gzip_stream *z, char *buf, size_t cap)
 {
 	int rc;
 
-	CHECK(!z->done && cap > 0 && cap <= UINT32_MAX);
+	CHECK(!z->done && cap >= GZIP_OUT_MIN && cap <= UINT32_MAX);
 	z->z.next_out = (Bytef *)buf;
 	z->z.avail_out = (uInt)cap;
 	rc = deflate(&z->z, z->mode);

@@ -47,7 +47,9 @@ void gzip_stream_input(struct gzip_stream *z, const char *p, size_t len);
 /* What was given shall reach the reader now. false: it has been flushed already. */
 bool gzip_stream_flush(struct gzip_stream *z);
 void gzip_stream_end(struct gzip_stream *z);
-/* Writes up to cap (> 0) bytes; how many it wrote. */
+/* Writes up to cap bytes (at least GZIP_OUT_MIN: with less, zlib begins a flush again and again);
+ * how many it wrote. */
+#define GZIP_OUT_MIN 16u
 size_t gzip_stream_output(struct gzip_stream *z, char *buf, size_t cap);
 
 #endif
