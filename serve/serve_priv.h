@@ -115,7 +115,7 @@ struct request {
 	uint64_t answer_since_ns, fill_ns;
 	uint64_t body_sent;
 	enum coding coding;
-	struct gzip_stream *gzip;  /* compresses the body on its way into the output; NULL = whole */
+	struct gzip_stream *gzip;  /* compresses the body on its way out; NULL = none does */
 
 	request_gone_f *gone_cb, *hangup_cb;
 	void *gone_arg;
@@ -217,8 +217,8 @@ void answer_release(struct request *r);
 char *answer_room(const struct request *r, struct buf *b, size_t *ret_cap);
 void answer_piece(struct request *r, struct buf *b, size_t n);
 
-/* coding.c: decides, before the head is written, whether the body is compressed; for each way to give
- * one. They return the length for the head, -1 = not known, and set r->coding, and r->gzip when
+/* coding.c: decides, before the head is written, whether the body is compressed; for each way to
+ * give one. They return the length for the head, -1 = not known, and set r->coding, and r->gzip when
  * coding_push() is to push the body. *body becomes what is to be sent instead of the handler's
  * bytes; it is valid until the next call of one of them. */
 int64_t coding_bytes(struct request *r, int status, struct slice type, struct slice *body);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which answers are compressed, and what their heads say: a serve whose handler answers as each test
- * wants it, over a pair of sockets.
+ * Which answers are compressed, and what their heads say: a serve whose handler answers as each
+ * test wants it, over a pair of sockets.
  */
 #include "tests/unit/shm_help.h"
 

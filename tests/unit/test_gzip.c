@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Compressing: what zlib makes of it again is the same, for every size, level and way to take it. */
+/* Compressing: zlib makes the same of it again, for every size, level and way to take it. */
 #define ZLIB_CONST
 #include <setjmp.h>
 #include <stdarg.h>
