@@ -218,8 +218,8 @@ char *answer_room(const struct request *r, struct buf *b, size_t *ret_cap);
 void answer_piece(struct request *r, struct buf *b, size_t n);
 
 /* coding.c: decides, before the head is written, whether the body is compressed; for each way to
- * give one. They return the length for the head, -1 = not known, and set r->coding, and r->gzip when
- * coding_push() is to push the body. *body becomes what is to be sent instead of the handler's
+ * give one. They return the length for the head, -1 = not known, and set r->coding, and r->gzip
+ * when coding_push() is to push the body. *body becomes what is to be sent instead of the handler's
  * bytes; it is valid until the next call of one of them. */
 int64_t coding_bytes(struct request *r, int status, struct slice type, struct slice *body);
 int64_t coding_pull(struct request *r, int status, struct slice type, int64_t total);
