@@ -225,8 +225,6 @@ int main(int argc, char **argv)
 		case 'F':
 			used += (size_t)snprintf(fields + used, sizeof(fields) - used,
 						 "%s\r\n", optarg);
-			used += (size_t)snprintf(fields + used, sizeof(fields) - used, "%s\r\n",
-						 optarg);
 			break;
 		default: return 1;
 		}

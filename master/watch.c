@@ -121,8 +121,6 @@ static struct generation *generation_of(struct master *m, const struct child *c)
 
 /* The keeper samples, we judge: a wrong word costs a recycling, no more. Two samples in a row,
  * so that a peak is none; and not before the worker is some age, so that a limit below what every
-/* The keeper samples, we judge: a wrong word costs a recycling, no more. Two samples in a row, so
- * that a peak is none; and not before the worker is some age, so that a limit below what every
  * worker takes is no storm. */
 static void watch_memory(struct master *m, struct child *c, uint64_t now)
 {

@@ -390,10 +390,8 @@ void dump_objects(void)
 void dump_report_thread(enum dump_kind kind, pid_t tid, uint32_t row, uint64_t since_ns)
 {
 	struct shm_dump *d = own.area;
-	uint64_t about = (uint64_t)(uint32_t)tid << 32 | (uint64_t)((row + 1) & 0xffffff) << 8 |
-			 (uint64_t)kind;
-	uint64_t one = 1;
 	uint32_t n;
+	uint64_t one = 1;
 
 	if (!d)
 		return;
@@ -402,7 +400,6 @@ void dump_report_thread(enum dump_kind kind, pid_t tid, uint32_t row, uint64_t s
 			      (uint64_t)(uint32_t)tid << 32 |
 			      (uint64_t)((row + 1) & 0xffffff) << 8 | (uint64_t)kind,
 			      memory_order_release);
-	atomic_store_explicit(&d->call[n % SHM_CALLS].about, about, memory_order_release);
 	atomic_store_explicit(&d->call[n % SHM_CALLS].since_ns, since_ns, memory_order_release);
 	atomic_store_explicit(&d->calls, n + 1, memory_order_release);
 	if (own.efd >= 0)

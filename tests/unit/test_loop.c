@@ -222,7 +222,6 @@ static void test_interest_changes(void **state)
 
 /* Told once, again when more comes or the interest is set anew; the end of the stream is told
  * too. */
-/* Told once, again when more comes or interest is set anew; the end of the stream is told too. */
 static void test_an_edge_is_told_once(void **state)
 {
 	struct source a;
