@@ -248,6 +248,8 @@ int app_load(struct app *a);
 int app_route_add(struct app *a, const struct capri_route *given); /* 0 or -1 after logging */
 const struct route *app_route_find(const struct app *a, const struct http_request *head,
 				   struct slice path, uint32_t skip, struct http_match *m);
+/* Label for a request that the path has a route for, but not its method. */
+uint32_t app_route_label(const struct app *a, struct slice path);
 void app_routes_free(struct app *a);
 
 /* ---- call.c: the life of a call ---- */
