@@ -248,6 +248,10 @@ static void conn_free(struct conn *c)
 		request_abort(c->req);
 	account_flush(s);
 	timer_disarm(s->loop, &c->timer);
+	/* A process that a module forks has the socket, too, until it gives it up: closing it does
+	 * not take it out of the epoll then, which would go on telling of a connection that is gone. */
+	if (s->forks)
+		(void)loop_watch(s->loop, &c->watch, 0);
 	loop_forget(s->loop, &c->watch);
 	fd_close(s, c->watch.fd);
 	c->watch.fd = -1;

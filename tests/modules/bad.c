@@ -136,7 +136,7 @@ NOINLINE static int divide_by_zero(struct capri_request *r)
 	volatile int zero = 0;
 
 	(void)r;
-	sink += (uint64_t)(1 / zero);
+	sink += (uint64_t)(1000 / zero);
 	return GO_ON;
 }
 
