@@ -164,8 +164,10 @@ static int give_later(struct capri_request *c, const struct answer *a)
 		};
 	}
 	c->answer = mine;
-	if (c->route->kind == CAPRI_ASYNC)
+	if (c->route->kind == CAPRI_ASYNC) {
+		atomic_store(&c->completed, true); /* from here on it hears of nothing any more */
 		bridge_post(c, POST_ANSWER);
+	}
 	return CAPRI_OK;
 }
 

@@ -113,11 +113,12 @@ bool app_free(struct app *a)
 		a->module.stop(&a->w);
 	if (!pool_stop(&a->pool))
 		return false; /* it may still use anything of this */
+	if (a->dl)
+		return true; /* threads of its own may still run in it, and post */
 	bridge_close(a);
 	app_routes_free(a);
 	free_calls(a->free);
 	free_calls(a->resting.first);
-	/* The shared object stays: threads of its own may still run in it. */
 	free(a);
 	return true;
 }

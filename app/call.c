@@ -204,6 +204,7 @@ bool call_detach(struct capri_request *c)
 	c->body_paused = c->stream_begun = c->stream_ok = false;
 	c->reported_slow = c->reported_stuck = c->given_up = c->abandoned = false;
 	atomic_store_explicit(&c->tid, 0, memory_order_relaxed);
+	atomic_store_explicit(&c->since_ns, request_since(c->r), memory_order_relaxed);
 	atomic_store_explicit(&c->body_bytes, c->collected ? c->body.total : 0,
 			      memory_order_relaxed);
 	request_on_gone(c->r, call_gone, c);
@@ -262,6 +263,9 @@ void call_gone(struct request *r, void *arg)
 
 void call_hangup(struct request *r, void *arg)
 {
+	struct capri_request *c = arg;
+
 	(void)r;
-	tell_cancelled(arg);
+	if (!atomic_load(&c->completed))
+		tell_cancelled(c);
 }

@@ -81,11 +81,21 @@ static void fail_code(struct capri_request *c, int result)
 
 /* ---- calling it ---- */
 
-static void decline(struct capri_request *c)
+static void choose_next(void *arg)
 {
+	struct capri_request *c = arg;
+
 	c->fields_len = 0;
 	c->skip++;
 	choose(c);
+}
+
+static void decline(struct capri_request *c)
+{
+	if (!c->r || request_in_event(c->r))
+		choose_next(c);
+	else
+		request_run(c->r, choose_next, c);
 }
 
 static void run_inline(struct capri_request *c)

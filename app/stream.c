@@ -81,6 +81,8 @@ static void stream_released(void *arg)
 	struct capri_request *c = arg;
 
 	c->r = NULL;
+	if (!c->row_kept)
+		c->row = UINT32_MAX; /* another request's from now on */
 	stream_cut(c);
 	call_release(c);
 }
@@ -219,6 +221,8 @@ int capri_stream_end(struct capri_request *c, bool ok)
 		return CAPRI_E_INVALID;
 	}
 	end_flow(c, ok);
+	if (c->route->kind == CAPRI_ASYNC)
+		atomic_store(&c->completed, true); /* from here on it hears of nothing any more */
 	tell_loop(c, c->route->kind == CAPRI_ASYNC ? POST_MORE | POST_ENDED : POST_MORE);
 	return CAPRI_OK;
 }

@@ -3,8 +3,8 @@
  * Stacks in reports. A thread is asked for its stack and has a second to give it; a short-lived
  * child, the reporter, then gives names to the addresses and has a second, too; what it writes into
  * a pipe the master logs in one go. So nothing here waits: not for a process that hangs, not for a
- * file. When there is no stack, or the reporter does not end in time, that is said, and who is to be
- * killed is killed all the same.
+ * file. When there is no stack, or the reporter does not end in time, that is said, and who is to
+ * be killed is killed all the same.
  */
 #include "master/master_priv.h"
 

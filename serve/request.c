@@ -75,6 +75,15 @@ void request_body(struct request *r, request_body_f *cb, void *arg)
 		conn_kick(r->conn);
 }
 
+void request_run(struct request *r, void (*fn)(void *arg), void *arg)
+{
+	struct conn *c = r->conn;
+
+	c->processing = true;
+	fn(arg);
+	conn_kick(c);
+}
+
 void request_body_resume(struct request *r)
 {
 	if (r->pause_ns == 0)

@@ -57,6 +57,8 @@ void request_on_hangup(struct request *r, request_gone_f *cb);
  * is done with the request calls anybody; else it may carry on the connection, and with it call the
  * handler of the next request, before it returns. */
 bool request_in_event(const struct request *r);
+/* Calls fn(arg) as within such an event; the request may have ended when it returns. */
+void request_run(struct request *r, void (*fn)(void *arg), void *arg);
 
 /* When the head of the answer is due (loop time; UINT64_MAX = never). Default: REQUEST_TIMEOUT. */
 void request_deadline(struct request *r, uint64_t due_ns);

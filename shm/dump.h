@@ -23,7 +23,7 @@
 /* ---- a process that can be asked ---- */
 
 /* Once, in the thread of the loop, before others start: the process answers into its slot's area
- * and leaves last words when it crashes (where a signal has no handler yet: sanitizers have theirs).
+ * and leaves last words when it crashes (for signals without a handler: sanitizers have theirs).
  * The thread that calls it can be asked from then on. `efd` is written when a stack has come: the
  * master's eventfd; -1 = none. 0, or -errno: no memory for a signal stack. */
 int dump_open(struct shm *s, uint32_t slot, int efd);
@@ -31,7 +31,7 @@ int dump_open(struct shm *s, uint32_t slot, int efd);
 void dump_close(void);
 
 /* Each other thread that runs user code, at its begin: a signal stack of its own, so that it can
- * tell of a stack overflow. A thread that did not call this can be asked all the same. 0, -errno. */
+ * tell of a stack overflow. A thread that did not call this can be asked, too. 0, -errno. */
 int dump_thread_init(void);
 void dump_thread_fini(void); /* at its end */
 /* [any thread] The row of the request that this thread works at, UINT32_MAX = none: what a crash is

@@ -118,7 +118,7 @@ def test_crash_has_last_words(serve):
         victim = s.worker_pids()[0]
         s.kill(sig, victim)
         s.wait_log(rf"Worker \(pid:{victim}\) was sent {sig.name}")
-        s.wait_log(rf"\(pid:{victim}\) #\d+ loop_run_once\+0x[0-9a-f]+ \(capricorn\)")
+        s.wait_log(rf"\(pid:{victim}\) #\d+ loop_run_once\+0x[0-9a-f]+ \(capricorn")
         s.wait_log(rf"\(pid:{victim}\) #\d+ worker_main\+0x")
         wait_until(lambda: s_workers(s) and len(s_workers(s)) == 2, what="two workers")
     last = s.status()["exits"][0]

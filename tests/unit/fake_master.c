@@ -117,6 +117,7 @@ static void declare_all(const struct heritage *h)
 {
 	uint32_t index[3] = {99, 99, 99};
 
+	(void)declare_route(h, "/first", &index[0]);
 	ctl->results[0] = declare_route(h, "/of/a/module", &index[0]);
 	ctl->results[1] = declare_metric(h, SHM_MK_COUNTER, "m_total", "kind=\"a\"", "Of a module.",
 					 &index[1]);
@@ -413,19 +414,11 @@ static int fake_keeper(const struct heritage *h)
 	return rc;
 }
 
-static const char *const *fake_labels(const struct conf *conf)
-{
-	static const char *const label[] = {"/", "/echo", NULL};
-
-	(void)conf;
-	return label;
-}
-
 /* ---- the master's process ---- */
 
 static int run_master(const struct fm *f, const char *const settings[])
 {
-	static const struct master_roles roles = {fake_worker, fake_keeper, fake_labels};
+	static const struct master_roles roles = {fake_worker, fake_keeper};
 	char *argv[] = {(char *)"capricorn", NULL};
 	char name[96], log[128];
 	char *env[32] = {(char *)"BIND=127.0.0.1:0", name, log};
