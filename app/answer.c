@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "app/app_priv.h"
+#include "base/copy.h"
 #include "base/log.h"
 
 #define FIELDS_FIRST 512u
@@ -110,6 +111,7 @@ bool answer_type_ok(const char *type)
 
 bool answer_may_begin(struct capri_request *c, int *ret_err)
 {
+	copy_check(); /* the client is the worker's: a copy answers nobody */
 	if (c->route->kind == CAPRI_INLINE && !app_in_loop(c->app)) {
 		*ret_err = CAPRI_E_THREAD;
 		return false;

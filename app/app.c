@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "app/app_priv.h"
+#include "base/copy.h"
 #include "base/log.h"
 
 static int add_routes(struct app *a)
@@ -33,6 +34,7 @@ static int start(struct app *a)
 	rc = add_routes(a);
 	if (rc == 0 && a->module.start) {
 		rc = a->module.start(&a->w);
+		copy_check();
 		if (rc != 0)
 			log_errx("APP: start() of %s returned %d (%s)", a->module.name, rc,
 				 capri_strerror(rc));
@@ -111,6 +113,7 @@ bool app_free(struct app *a)
 		return true;
 	if (a->started && a->module.stop)
 		a->module.stop(&a->w);
+	copy_check();
 	if (!pool_stop(&a->pool))
 		return false; /* it may still use anything of this */
 	if (a->dl)

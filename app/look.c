@@ -5,6 +5,7 @@
  */
 #include "app/app_priv.h"
 #include "base/clock.h"
+#include "base/copy.h"
 #include "base/log.h"
 #include "shm/dump.h"
 
@@ -70,6 +71,7 @@ void look_held(struct app *a, const struct route *rt, const char *what)
 {
 	uint64_t now = clock_coarse_ns(), from = loop_now(a->loop);
 
+	copy_check(); /* of a process that it forked off, and did not end */
 	if (a->ran_ns > from)
 		from = a->ran_ns;
 	a->ran_ns = now;

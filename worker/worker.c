@@ -141,7 +141,7 @@ static void on_term_signal(int sig)
 	int saved = errno;
 
 	(void)sig;
-	if (self && !copy_is)
+	if (self && !copy_is())
 		(void)!write(self->term.fd, &one, sizeof(one)); /* full: it is told already */
 	errno = saved;
 }
@@ -306,6 +306,7 @@ static int boot(struct worker *w)
 		log_err("cannot make an event loop");
 		return HERITAGE_EXIT_BOOT;
 	}
+	copy_guard(w->h, w->loop, NULL, term); /* start() may fork, too */
 	if (app_new(w->h, w->loop, &w->app) != 0)
 		return HERITAGE_EXIT_APP;
 	o.loop = w->loop;
