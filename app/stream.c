@@ -28,7 +28,7 @@ static bool flow_add(struct flow *f, const void *p, size_t len)
 		return true;
 	if (have == 0)
 		f->start = f->end = 0;
-	if (f->cap - f->end < len) {
+	if (f->start > 0 && f->cap - f->end < len) {
 		memmove(f->p, f->p + f->start, have);
 		f->start = 0;
 		f->end = have;

@@ -233,7 +233,7 @@ def test_slow_in_the_pool(serve):
 def test_answers_twice(serve):
     s = bad(serve, workers=1)
     n = 0
-    with Echoes(s, pause=0) as others:
+    with Echoes(s, threads=2) as others:
         for _ in range(5):
             for how in ("inline", "pool", "async"):
                 for deed in ("twice", "again-later"):
@@ -241,7 +241,7 @@ def test_answers_twice(serve):
                         continue  # who keeps an inline request has nothing any more
                     assert s.get(f"/{how}/{deed}").body == b"first"
                     n += 1
-        others.some_more(200)
+        others.some_more(100)
         with s.connect() as c:  # the next ones on the same connection
             for i in range(20):
                 assert c.get("/pool/twice").body == b"first"
@@ -389,6 +389,43 @@ def test_daemon_holds_nothing(serve, how):
         assert alive(pid)
     finally:
         if pid:
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_forks_at_its_start(serve):
+    s = bad(serve, config="module: {start: fork-return}\n")
+    s.wait_log("came back into the server's code: it ends", count=2)
+    with Echoes(s) as others:
+        others.some_more(50)
+    assert others.failed == []
+    assert set(lib.session_members(s.pid)) == {s.pid, s.keeper_pid(), *s.worker_pids()}
+
+
+def daemons():
+    """Workers, by their titles, that lead a session of their own."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.getsid(int(name)) == int(name) and \
+                    os.readlink(f"/proc/{name}/exe") == os.path.realpath(lib.BINARY) and \
+                    not lib.children(int(name)):
+                yield int(name)
+        except OSError:
+            continue
+
+
+def test_daemon_of_its_start_holds_no_listener(serve):
+    before = set(daemons())
+    s = bad(serve, config="module: {start: fork-daemon}\n")
+    mine = set(daemons()) - before
+    try:
+        assert len(mine) == 2
+        assert s.get("/inline/echo/a").body == b"a"
+        for pid in mine:
+            held = [os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")]
+            assert not [h for h in held if h.startswith("socket:")], held
+        assert s.stop() == 0
+    finally:
+        for pid in mine:
             os.kill(pid, signal.SIGKILL)
 
 

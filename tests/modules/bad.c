@@ -321,7 +321,7 @@ static int answer_twice(struct capri_request *r)
 
 static void *answer_late(void *arg)
 {
-	struct timespec t = {.tv_nsec = 30000000};
+	struct timespec t = {.tv_nsec = 10000000};
 
 	nanosleep(&t, NULL);
 	capri_log(NULL, CAPRI_INFO, "late: %d", capri_respond_text(arg, 200, "late"));
@@ -712,8 +712,18 @@ static int echo(struct capri_request *r, void *arg)
 	return capri_respond(r, 200, "text/plain", text.p, text.len);
 }
 
+/* module: {start: fork-return}, {start: fork-daemon} */
 static int begin(struct capri_worker *w)
 {
+	struct capri_str deed = capri_setting(w, "start");
+
+	if (deed.p && strcmp(deed.p, "fork-return") == 0)
+		(void)!fork();
+	if (deed.p && strcmp(deed.p, "fork-daemon") == 0 && fork() == 0) {
+		setsid();
+		for (;;)
+			sleep(60);
+	}
 	start_timer = capri_timer_new(w, on_time, NULL);
 	cancels = capri_counter(w, "bad_cancels", NULL, "Calls of the cancel call-back");
 	return start_timer && cancels ? 0 : -1;
