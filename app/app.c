@@ -95,6 +95,11 @@ bool app_busy(const struct app *a)
 	return a->ndetached > a->nstuck;
 }
 
+int app_fd(const struct app *a)
+{
+	return a->bridge.watch.fd;
+}
+
 static void free_calls(struct capri_request *c)
 {
 	while (c) {

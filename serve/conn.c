@@ -225,6 +225,12 @@ static void fd_take(struct serve *s, int fd)
 	s->fd_mine[fd / 8] |= (uint8_t)(1u << fd % 8);
 }
 
+void serve_reserve_fd(struct serve *s, int fd)
+{
+	if ((uint32_t)fd < s->fd_max)
+		s->fd_mine[fd / 8] |= (uint8_t)(1u << fd % 8);
+}
+
 static void fd_close(struct serve *s, int fd)
 {
 	if ((uint32_t)fd < s->fd_max)
