@@ -160,6 +160,7 @@ static void run_async(struct capri_request *c)
 		return;
 	}
 	request_waits_as(c->r, SHM_ROW_PENDING);
+	atomic_store(&c->since_ns, loop_now(c->app->loop));
 	atomic_store(&c->at, CALL_PENDING);
 	look_begin(c->app, c);
 	c->holds++; /* it may be completed before its handler returns */

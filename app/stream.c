@@ -28,7 +28,7 @@ static bool flow_add(struct flow *f, const void *p, size_t len)
 		return true;
 	if (have == 0)
 		f->start = f->end = 0;
-	if (f->cap - f->end < len) {
+	if (f->start > 0 && f->cap - f->end < len) {
 		memmove(f->p, f->p + f->start, have);
 		f->start = 0;
 		f->end = have;
@@ -167,7 +167,7 @@ int capri_stream_begin(struct capri_request *c, int status, const char *type, in
 	char *kept = NULL;
 	int err;
 
-	if (c->route->kind == CAPRI_INLINE || status < 200 || status > 599)
+	if (c->route->kind == CAPRI_INLINE || status < 200 || status > 599 || !answer_type_ok(type))
 		return CAPRI_E_INVALID;
 	if (type && !(kept = capri_dup(c, (struct capri_str){type, strlen(type)})))
 		return CAPRI_E_NOMEM;
@@ -188,7 +188,7 @@ int capri_write(struct capri_request *c, const void *p, size_t len)
 {
 	int rc = CAPRI_OK;
 
-	if (!c->streaming || c->out.ended || len > LONG_MAX)
+	if (!c->streaming || c->out.ended || len > LONG_MAX || (!p && len > 0))
 		return CAPRI_E_INVALID;
 	if (c->answer.total >= 0 && len > (uint64_t)c->answer.total - c->stream_sent)
 		return CAPRI_E_INVALID;
@@ -337,7 +337,7 @@ long capri_body_read(struct capri_request *c, void *buf, size_t cap)
 	bool resume = false;
 	long n;
 
-	if (c->route->kind != CAPRI_POOL || cap > LONG_MAX)
+	if (c->route->kind != CAPRI_POOL || cap > LONG_MAX || !buf)
 		return CAPRI_E_INVALID;
 	if (c->collected || c->route->body != CAPRI_BODY_STREAM)
 		return read_collected(c, buf, cap);
@@ -373,7 +373,8 @@ static bool async_piece(struct request *r, void *arg, struct slice data, bool en
 
 int capri_on_body(struct capri_request *c, capri_body_f *fn, void *arg)
 {
-	if (c->route->kind != CAPRI_ASYNC || (c->route->body != CAPRI_BODY_STREAM && !c->collected))
+	if (c->route->kind != CAPRI_ASYNC || !fn ||
+	    (c->route->body != CAPRI_BODY_STREAM && !c->collected))
 		return CAPRI_E_INVALID;
 	if (!app_in_loop(c->app))
 		return CAPRI_E_THREAD;

@@ -137,6 +137,10 @@ size_t serve_timers(uint32_t connections_max);
 int serve_new(const struct serve_options *o, struct serve **ret_serve); /* 0 or -errno */
 void serve_free(struct serve *s);
 
+/* A descriptor that is the process's own, and never a connection's: when accept() gives its number,
+ * somebody has closed it, and a CHECK fails before it is used as either. */
+void serve_reserve_fd(struct serve *s, int fd);
+
 /* In a forked copy of the process: closes the clients' descriptors and nothing else. */
 void serve_abandon(struct serve *s);
 

@@ -44,8 +44,8 @@ void dump_thread_row(uint32_t row);
 void dump_objects(void);
 
 enum dump_kind { DUMP_SLOW = 1, DUMP_STUCK = 2 };
-/* [loop] Tells the master that a thread of this process is slow or stuck with a request (its row,
- * or UINT32_MAX; when the thread began with it). The master asks the thread for its stack and logs
+/* [loop] Tells the master that a thread of this process (0: none that is known) is slow or stuck
+ * with a request (its row, or UINT32_MAX; when the thread began with it). The master asks the thread for its stack and logs
  * both. Does not wait. The last SHM_CALLS are kept; the master logs a few a second. */
 void dump_report_thread(enum dump_kind kind, pid_t tid, uint32_t row, uint64_t since_ns);
 pid_t dump_tid(void); /* of the calling thread */
@@ -95,7 +95,7 @@ uint32_t dump_own_objects(struct dump_object ret[SHM_OBJECTS]);
 
 struct dump_call {
 	enum dump_kind kind;
-	pid_t tid;
+	pid_t tid;               /* 0 = none that is known */
 	uint32_t row;            /* UINT32_MAX = none */
 	uint64_t since_ns;
 };
