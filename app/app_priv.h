@@ -95,6 +95,7 @@ struct capri_request {
 	uint32_t holds;                  /* loop only: freed when nobody holds it any more */
 	uint32_t skip;                   /* handlers that have declined */
 	bool detached, collected, collecting, spool_used;
+	bool resting;                    /* completed, and not used again yet */
 
 	/* of a detached call */
 	_Atomic int at;                  /* enum call_at */
@@ -301,6 +302,7 @@ bool pool_stop(struct pool *p);                            /* false: some thread
 int bridge_open(struct app *a);                            /* 0 or -errno */
 void bridge_close(struct app *a);
 void bridge_post(struct capri_request *c, unsigned what);  /* any thread */
+bool bridge_has(struct capri_request *c);                  /* was it posted, and not taken yet? */
 
 /* ---- look.c: calls that take long ---- */
 void look_begin(struct app *a, struct capri_request *c);

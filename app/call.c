@@ -12,6 +12,7 @@
 static void rest(struct call_list *l, struct capri_request *c)
 {
 	c->next = NULL;
+	c->resting = true;
 	if (l->last)
 		l->last->next = c;
 	else
@@ -28,6 +29,7 @@ static struct capri_request *wake(struct call_list *l)
 	if (!l->first)
 		l->last = NULL;
 	l->n--;
+	c->resting = false;
 	return c;
 }
 
@@ -40,6 +42,7 @@ static struct capri_request *make(void)
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->cond, NULL);
 	c->posts = 0;
+	c->resting = false;
 	return c;
 }
 
@@ -96,6 +99,8 @@ void call_release(struct capri_request *c)
 	CHECK(c->holds > 0);
 	if (--c->holds > 0)
 		return;
+	if (c->detached && bridge_has(c))
+		return; /* freed when the bridge lets go of it */
 	free_memory(c);
 	if (c->detached && c->route->kind == CAPRI_ASYNC) {
 		/* A module that completes it once more shall find that out, not another request. */
