@@ -84,7 +84,8 @@ struct answer {
 /* Where a detached call is. Written by whoever moves it on; read by the loop. */
 enum call_at { CALL_IN_LOOP, CALL_QUEUED, CALL_RUNNING, CALL_PENDING, CALL_ENDED };
 
-enum post { POST_ENDED = 1, POST_MORE = 2, POST_RESUME = 4, POST_DEADLINE = 8, POST_ANSWER = 16 };
+enum post { POST_ENDED = 1, POST_MORE = 2, POST_RESUME = 4, POST_DEADLINE = 8, POST_ANSWER = 16,
+	    POST_BODY = 32 };
 
 struct capri_request {
 	struct app *app;
@@ -116,8 +117,10 @@ struct capri_request {
 	struct answer answer;
 	struct flow in, out;
 	size_t body_at;                  /* capri_body_read() of a body that was collected */
-	bool body_paused;
-	uint64_t stream_total, stream_sent;
+	bool body_paused;                /* the pool has enough for now */
+	bool body_held, body_told;       /* body_deliver(): it wants no more; it has had all */
+	uint64_t stream_sent;            /* by the owner */
+	uint64_t stream_taken;           /* by the loop */
 	capri_body_f *body_fn;
 	void *body_arg;
 	capri_cancel_f *cancel_fn;
@@ -260,6 +263,9 @@ void *call_alloc(struct capri_request *c, size_t size);
 void call_ended(struct capri_request *c);
 void call_gone(struct request *r, void *arg);  /* request_gone_f: the exchange is over */
 void call_hangup(struct request *r, void *arg);
+void call_watch(struct capri_request *c);      /* has both called */
+void call_unwatch(struct capri_request *c);    /* the exchange goes on without the call */
+void call_cancel(struct capri_request *c);     /* tells the handler, once */
 
 void call_set_deadline(struct capri_request *c, uint64_t due_ns); /* loop */
 
@@ -289,7 +295,10 @@ void stream_cut(struct capri_request *c);      /* wakes who waits; nothing will 
 void stream_fini(struct capri_request *c);
 /* A body that comes as a stream: begins to take it. */
 void body_stream_begin(struct capri_request *c);
+/* What has come of it, and nobody has read. false: nothing. Valid until the next of these. */
+bool body_stream_taken(struct capri_request *c, struct slice *ret_data, bool *ret_end);
 void body_resume_perform(struct capri_request *c);
+void body_deliver(struct capri_request *c);
 
 /* ---- pool.c ---- */
 void pool_init(struct pool *p, const struct settings *s);

@@ -118,6 +118,8 @@ static void carry_out(struct capri_request *c, unsigned posts)
 		stream_more(c);
 	if (posts & POST_RESUME)
 		body_resume_perform(c);
+	if (posts & POST_BODY)
+		body_deliver(c);
 	if (posts & (POST_ENDED | POST_ANSWER)) {
 		if (c->route->kind == CAPRI_POOL)
 			dispatch_result(c, c->result);

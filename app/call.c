@@ -189,6 +189,18 @@ static bool copy_path(struct capri_request *c)
 	return true;
 }
 
+void call_watch(struct capri_request *c)
+{
+	request_on_gone(c->r, call_gone, c);
+	request_on_hangup(c->r, call_hangup);
+}
+
+void call_unwatch(struct capri_request *c)
+{
+	request_on_hangup(c->r, NULL);
+	request_on_gone(c->r, NULL, NULL);
+}
+
 bool call_detach(struct capri_request *c)
 {
 	if (c->detached)
@@ -206,14 +218,14 @@ bool call_detach(struct capri_request *c)
 	c->row_kept = false;
 	c->deadline_ns = request_due(c->r);
 	c->body_at = 0;
+	c->body_held = c->body_told = false;
 	c->body_paused = c->stream_begun = c->stream_ok = false;
 	c->reported_slow = c->reported_stuck = c->abandoned = false;
 	atomic_store_explicit(&c->tid, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->since_ns, request_since(c->r), memory_order_relaxed);
 	atomic_store_explicit(&c->body_bytes, c->collected ? c->body.total : 0,
 			      memory_order_relaxed);
-	request_on_gone(c->r, call_gone, c);
-	request_on_hangup(c->r, call_hangup);
+	call_watch(c);
 	return true;
 }
 
@@ -228,7 +240,7 @@ void call_ended(struct capri_request *c)
 }
 
 /* The handler hears of it once. It may complete the request from within. */
-static void tell_cancelled(struct capri_request *c)
+void call_cancel(struct capri_request *c)
 {
 	capri_cancel_f *fn = c->cancel_fn;
 
@@ -260,7 +272,7 @@ void call_gone(struct request *r, void *arg)
 			c->row = request_keep_row(r);
 			c->row_kept = true;
 			look_abandoned(c->app, c);
-			tell_cancelled(c);
+			call_cancel(c);
 		}
 	}
 	call_release(c);
@@ -272,5 +284,5 @@ void call_hangup(struct request *r, void *arg)
 
 	(void)r;
 	if (!atomic_load(&c->completed))
-		tell_cancelled(c);
+		call_cancel(c);
 }
