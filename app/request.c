@@ -176,6 +176,8 @@ int capri_on_cancel(struct capri_request *c, capri_cancel_f *fn, void *arg)
 		return CAPRI_E_INVALID;
 	if (!app_in_loop(c->app))
 		return CAPRI_E_THREAD;
+	if (capri_cancelled(c))
+		return CAPRI_E_CANCELLED; /* too late to be told */
 	c->cancel_fn = fn;
 	c->cancel_arg = arg;
 	return CAPRI_OK;
