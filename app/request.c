@@ -30,7 +30,8 @@ struct capri_str capri_query(const struct capri_request *c)
 struct capri_str capri_query_param(struct capri_request *c, const char *name)
 {
 	const struct capri_str none = {NULL, 0};
-	struct slice raw = name ? http_query_find(c->head->query, slice_of(name)) : (struct slice){0};
+	const struct slice nothing = {NULL, 0};
+	struct slice raw = name ? http_query_find(c->head->query, slice_of(name)) : nothing;
 	char *out = raw.p ? call_alloc(c, raw.len + 1) : NULL;
 
 	return out ? (struct capri_str){out, http_query_decode(raw, out)} : none;

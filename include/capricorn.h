@@ -263,9 +263,9 @@ CAPRI_EXPORT void capri_set_deadline(struct capri_request *r, uint32_t after_ms)
  * the request is still its own until it has. */
 CAPRI_EXPORT bool capri_cancelled(const struct capri_request *r);
 /* [loop, async handler] Calls fn in the loop when that happens, once, unless the request has been
- * completed. CAPRI_E_CANCELLED: it has happened already, and fn is not called. The request still has
- * to be completed, which fn may do. Where another thread may be just about to, that thread and fn
- * need a lock of the module's: the second of them gets CAPRI_E_TWICE. */
+ * completed. CAPRI_E_CANCELLED: it has happened already, and fn is not called. The request still
+ * has to be completed, which fn may do. Where another thread may be just about to, that thread and
+ * fn need a lock of the module's: the second of them gets CAPRI_E_TWICE. */
 typedef void capri_cancel_f(struct capri_request *r, void *arg);
 CAPRI_EXPORT int capri_on_cancel(struct capri_request *r, capri_cancel_f *fn, void *arg);
 /* [any] An async handler's thread says that it begins (true) or ends to work on the request, so
