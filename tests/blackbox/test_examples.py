@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: MIT
+"""The examples: built as a user would, against the installed header alone, and asked everything."""
+import hashlib
+import os
+import subprocess
+import threading
+import time
+
+import pytest
+
+import lib
+from lib import wait_until
+from load import Load
+from modules import compiler
+
+SOURCES = {"hello": "hello/hello.c", "json": "json/notes.c", "blocking": "blocking/blocking.c",
+           "async": "async/async.c", "stream": "stream/stream.c", "files": "files/files.c"}
+
+
+@pytest.fixture(scope="session")
+def example(installed, tmp_path_factory):
+    """example(name) -> path of the module."""
+    where = tmp_path_factory.mktemp("examples")
+    pc = subprocess.run(["find", installed, "-name", "capricorn.pc"], capture_output=True,
+                        text=True, check=True).stdout.strip()
+    env = {**os.environ, "PKG_CONFIG_PATH": os.path.dirname(pc),
+           "PKG_CONFIG_SYSROOT_DIR": installed}
+    cflags = subprocess.run(["pkg-config", "--cflags", "capricorn"], env=env, capture_output=True,
+                            text=True, check=True).stdout.split()
+    made = {}
+
+    def build(name):
+        if name not in made:
+            out = str(where / f"{name}.so")
+            libs = ["-ljansson"] if name == "json" else []
+            subprocess.run([*compiler(), "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra",
+                            "-Werror", "-O2", "-g", "-fPIC", "-shared", *cflags, "-o", out,
+                            os.path.join(lib.TOP, "examples", SOURCES[name]), *libs], check=True)
+            made[name] = out
+        return made[name]
+    os.chmod(where, 0o755)
+    return build
+
+
+@pytest.mark.sanitize
+def test_hello(serve, example):
+    s = serve(example("hello"), workers=2)
+    assert s.get("/").body == b"Hello, World!"
+    r = s.request("HEAD", "/")
+    assert (r.status, r.body, r.header("content-length")) == (200, b"", "13")
+    r = s.request("POST", "/")
+    assert (r.status, r.header("allow")) == (405, "GET, HEAD, OPTIONS")
+    assert s.request("OPTIONS", "/").status == 204
+    assert s.get("/hello").status == 404
+    m = s.metrics()
+    assert m.sum("capricorn_http_requests_total", route="/", method="GET", code="200") == 1
+    assert m.sum("capricorn_http_requests_total", route="/", method="POST", code="405") == 1
+    assert m.sum("capricorn_http_requests_total", route="other", method="GET", code="404") == 1
+
+
+@pytest.mark.sanitize
+def test_json(serve, example):
+    s = serve(example("json"), workers=1, config="module: {limit: 2}\n")
+    r = s.request("POST", "/notes", body=b'{"text": "one"}')
+    assert (r.status, r.header("location")) == (201, "/notes/1")
+    assert r.json() == {"id": 1, "text": "one"}
+    assert s.get("/notes/1").json()["text"] == "one"
+    assert s.request("POST", "/notes", body=b"{").status == 400
+    assert s.request("POST", "/notes", body=b"{}").status == 422
+    assert s.request("POST", "/notes", body=b'{"text": "two"}').status == 201
+    r = s.request("POST", "/notes", body=b'{"text": "three"}')
+    assert r.status == 507 and r.header("content-type") == "application/problem+json"
+    assert [n["id"] for n in s.get("/notes").json()] == [1, 2]
+    assert s.request("DELETE", "/notes/1").status == 204
+    for path in ("/notes/1", "/notes/x", "/notes/1x", "/notes/0"):
+        assert s.get(path).status == 404, path
+    m = s.metrics()
+    assert m.sum("notes_created_total") == 2
+    assert m.sum("notes_held") == 1
+    assert m.sum("capricorn_http_requests_total", route="/notes/{id}", method="DELETE",
+                 code="204") == 1
+    known = {x["name"]: x["value"] for x in s.status()["module"]["metrics"]}
+    assert known == {"notes_created_total": 2, "notes_held": 1}
+
+
+@pytest.mark.sanitize
+def test_blocking(serve, example):
+    """Eight sleep at the same time in one worker, and its loop serves on."""
+    s = serve(example("blocking"), workers=1, env={"THREAD_POOL_SIZE": 8})
+    took = []
+
+    def ask():
+        begun = time.monotonic()
+        assert s.get("/sleep?ms=600").json() == {"slept_ms": 600}
+        took.append(time.monotonic() - begun)
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    begun = time.monotonic()
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(took) == 8
+    assert time.monotonic() - begun < 8 * 0.6  # not one after the other
+    assert s.metrics().sum("capricorn_http_requests_total", route="/sleep", method="GET",
+                           code="200") == 8
+
+
+@pytest.mark.sanitize
+def test_queue_of_the_pool_is_bounded(serve, example):
+    s = serve(example("blocking"), workers=1, env={"THREAD_POOL_SIZE": 1, "TASK_QUEUE_SIZE": 1})
+    with s.connect() as a, s.connect() as b:
+        a.send("GET /sleep?ms=3000 HTTP/1.1\r\nHost: a\r\n\r\n")
+
+        def states():
+            doc = s.get(s.prefix + "/api/v1/performance/active-requests").json()
+            return sorted(q["state"] for q in doc["requests"] if q["path"] == "/sleep")
+        wait_until(lambda: states() == ["running"], what="a running request")
+        b.send("GET /sleep?ms=3000 HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: states() == ["queued", "running"], what="a queued request")
+        r = s.get("/sleep?ms=1")
+        assert (r.status, r.header("retry-after")) == (503, "1")
+        # Both leave: the queued one never runs, and the other one is told to end.
+        a.close()
+        b.close()
+        wait_until(lambda: states() == [], what="no request")
+    assert s.get("/sleep?ms=1").status == 200
+    assert s.metrics().sum("capricorn_errors_total", route="/sleep", type="queue_full") == 1
+
+
+@pytest.mark.sanitize
+def test_async(serve, example):
+    s = serve(example("async"), workers=1)
+    assert s.get("/later?ms=50").body == b"Now.\n"
+    assert s.get("/compute?n=20").body == b"6765\n"
+    with s.connect() as a, s.connect() as b:
+        for c in (a, b):
+            c.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+
+        def pending():
+            doc = s.get(s.prefix + "/api/v1/performance/active-requests").json()
+            return [q["state"] for q in doc["requests"] if q["path"] == "/wait"]
+        wait_until(lambda: pending() == ["pending"] * 2, what="two that wait")
+        assert s.request("POST", "/tell", body=b"news").body == b"told 2\n"
+        assert a.response().body == b.response().body == b"news"
+    with s.connect() as c:
+        c.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: pending() == ["pending"], what="one that waits")
+    wait_until(lambda: pending() == [], what="none: it has left")
+    assert s.request("POST", "/tell", body=b"news").body == b"told 0\n"
+
+
+@pytest.mark.sanitize
+def test_stream(serve, example):
+    s = serve(example("stream"), workers=1)
+    with s.connect() as c:  # each event is sent when it happens, not when many have come together
+        c.send("GET /clock HTTP/1.1\r\nHost: a\r\n\r\n")
+        text = b""
+        begun = time.monotonic()
+        while b"data: 2\n\n" not in text:
+            text += c.read_line()
+        assert b"text/event-stream" in text and b"event: tick\n" in text.replace(b"\r\n", b"\n")
+        assert time.monotonic() - begun < 5 * lib.PATIENCE
+    expected = "".join(f"{i}\n" for i in range(1, 50001)).encode()
+    assert s.get("/count?to=50000").body == expected
+    body = os.urandom(300000).hex().encode()
+    r = s.request("POST", "/upper", body=body)
+    assert hashlib.sha256(r.body).digest() == hashlib.sha256(body.upper()).digest()
+
+
+def test_a_slow_reader_costs_no_memory(serve, example):
+    s = serve(example("stream"), workers=1)
+    rss = s.status()["workers"][0]["rss_bytes"]
+    with s.connect(rcvbuf=4096) as c:
+        c.send("GET /count?to=100000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+        c.read_exactly(100000)
+        time.sleep(1)  # it could produce a hundred megabytes meanwhile
+        grown = s.status()["workers"][0]["rss_bytes"] - rss
+        assert grown < 20 << 20
+    wait_until(lambda: s.status()["workers"][0]["in_flight"] <= 1, what="the end of the stream")
+
+
+@pytest.mark.sanitize
+def test_files(serve, example, tmp_path):
+    (tmp_path / "index.html").write_text("<h1>front</h1>")
+    data = os.urandom(200000)
+    (tmp_path / "data.bin").write_bytes(data)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.css").write_text("a {}")
+    os.symlink("/etc/hostname", tmp_path / "out")
+    os.mkfifo(tmp_path / "pipe")
+    os.chmod(tmp_path, 0o755)
+    s = serve(example("files"), workers=1,
+              config=f"module: {{directory: {tmp_path}}}\nlarge_file_threshold: 100k\n")
+    r = s.get("/")
+    assert (r.body, r.header("content-type")) == (b"<h1>front</h1>", "text/html; charset=utf-8")
+    r = s.get("/files/data.bin")  # by sendfile
+    assert r.body == data and r.header("accept-ranges") == "bytes"
+    etag, modified = r.header("etag"), r.header("last-modified")
+    for given, first, last in (("0-9", 0, 9), ("199990-", 199990, 199999), ("-5", 199995, 199999),
+                               ("5-150005", 5, 150005)):
+        r = s.get("/files/data.bin", {"Range": f"bytes={given}"})
+        assert (r.status, r.body) == (206, data[first:last + 1])
+        assert r.header("content-range") == f"bytes {first}-{last}/200000"
+    assert s.get("/files/data.bin", {"Range": "bytes=0-9", "If-Range": etag}).status == 206
+    r = s.get("/files/data.bin", {"Range": "bytes=0-9", "If-Range": '"other"'})
+    assert (r.status, r.body) == (200, data)
+    r = s.get("/files/data.bin", {"Range": "bytes=200000-"})
+    assert (r.status, r.header("content-range")) == (416, "bytes */200000")
+    for field in ({"If-None-Match": etag}, {"If-Modified-Since": modified}):
+        r = s.get("/files/data.bin", field)
+        assert (r.status, r.body, r.header("etag")) == (304, b"", etag)
+    assert s.get("/files/data.bin", {"If-Match": '"other"'}).status == 412
+    r = s.request("HEAD", "/files/data.bin")
+    assert (r.status, r.header("content-length"), r.body) == (200, "200000", b"")
+    assert s.get("/files/sub/a.css").header("content-type") == "text/css; charset=utf-8"
+    for path, status in (("/files/none", 404), ("/files/sub", 404), ("/files/", 404),
+                         ("/files/pipe", 404), ("/files/out", 403),
+                         ("/files/..%2f..%2fetc/passwd", 404), ("/files/sub/../../x", 404)):
+        assert s.get(path).status == status, path
+    assert not s.log_lines("ERROR")
+
+
+def test_large_files_are_not_compressed(serve, example, tmp_path):
+    (tmp_path / "small.txt").write_text("text " * 5000)
+    (tmp_path / "large.txt").write_text("text " * 50000)
+    os.chmod(tmp_path, 0o755)
+    s = serve(example("files"), workers=1,
+              config=f"module: {{directory: {tmp_path}}}\nlarge_file_threshold: 100k\n")
+    gz = {"Accept-Encoding": "gzip"}
+    assert s.get("/files/small.txt", gz).header("content-encoding") == "gzip"
+    r = s.get("/files/large.txt", gz)
+    assert r.header("content-encoding") is None and len(r.body) == 250000
+
+
+def slow_start(seconds, text):
+    return f"""
+#include <capricorn.h>
+#include <unistd.h>
+static int say(struct capri_request *r, void *arg)
+{{ (void)arg; return capri_respond_text(r, 200, "{text}"); }}
+static int start(struct capri_worker *w) {{ (void)w; sleep({seconds}); return 0; }}
+static const struct capri_route routes[] = {{{{"GET", "/", say, .kind = CAPRI_INLINE}}, {{0}}}};
+const struct capri_app capricorn_app = {{CAPRI_APP_INIT, .name = "slow", .routes = routes,
+                                         .start = start}};
+"""
+
+
+def compile_text(text, out):
+    subprocess.run([*compiler(), "-std=gnu11", "-O1", "-fPIC", "-shared",
+                    "-I" + os.path.join(lib.TOP, "include"), "-x", "c", "-", "-o", out + ".new"],
+                   input=text, text=True, check=True)
+    os.rename(out + ".new", out)
+
+
+def test_a_slow_start_delays_no_request_at_hup(serve, tmp_path):
+    """The old generation serves until the new one, of other code, is ready."""
+    module = str(tmp_path / "app.so")
+    compile_text(slow_start(0, "old"), module)
+    os.chmod(tmp_path, 0o755)
+    s = serve(module, workers=2)
+    assert s.get("/").body == b"old"
+    compile_text(slow_start(3, "new"), module)
+    worst, said = 0, set()
+    s.kill(lib.signal.SIGHUP)
+    end = time.monotonic() + 30 * lib.PATIENCE
+    with Load(s, threads=1) as load:
+        while b"new" not in said and time.monotonic() < end:
+            begun = time.monotonic()
+            said.add(s.get("/").body)
+            worst = max(worst, time.monotonic() - begun)
+    assert said == {b"old", b"new"}
+    assert not load.failed
+    assert worst < 0.1 * max(2, lib.PATIENCE), worst
+    s.wait_log("Reload finished")
+
+
+def test_a_generation_keeps_its_code(serve, tmp_path):
+    """A file that was overwritten reaches no recycled worker, and a reload with it changes nothing."""
+    module = str(tmp_path / "app.so")
+    compile_text(slow_start(0, "old"), module)
+    os.chmod(tmp_path, 0o755)
+    s = serve(module, workers=1)
+    with open(module, "wb") as f:
+        f.write(b"\x7fELF garbage")
+    victim = s.worker_pids()[0]
+    s.kill(lib.signal.SIGKILL, victim)
+    wait_until(lambda: [p for p in lib.children(s.pid) if p != victim] and s.get("/"), what="another")
+    assert s.get("/").body == b"old"
+    s.kill(lib.signal.SIGHUP)
+    s.wait_log("Reload failed")
+    assert s.get("/").body == b"old"
