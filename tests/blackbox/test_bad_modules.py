@@ -263,6 +263,7 @@ def test_answers_twice(serve):
 def test_leaks(serve):
     s = bad(serve, workers=2, env={"MAX_WORKER_MEMORY": "24m", "GRACEFUL_TIMEOUT": "10s",
                                    "MAX_REQUESTS": 0, "MIN_WORKER_LIFETIME": 0})
+    time.sleep(11)  # before that nobody is replaced for it
     begin = time.monotonic()
     with Echoes(s) as others:
         while len([e for e in s.status()["exits"] if e["reason"] == "max_memory"]) < 2:
@@ -270,9 +271,8 @@ def test_leaks(serve):
             st = s.status()
             assert sum(w["state"] == "ready" for w in st["workers"]) >= 2  # first comes the next
             assert len(st["workers"]) <= 3  # one at a time
-            if all(w["rss_bytes"] < 60 << 20 for w in st["workers"]):
-                assert s.get("/pool/leak?kb=512").status == 200
-            time.sleep(0.02)
+            assert s.get("/pool/leak?kb=512").status == 200
+            time.sleep(0.05)
     assert others.failed == []
     for line in s.log_lines("above MAX_WORKER_MEMORY$"):
         assert float(re.search(r"has ([\d.]+) MB", line).group(1)) < 60
@@ -304,6 +304,8 @@ ENDS = [  # misdeed, reason, signal, what the log says, function
 
 @pytest.mark.parametrize("how", HOW)
 def test_ends_the_process(serve, how):
+    if lib.SANITIZED:
+        pytest.skip("a sanitizer has the last words there")
     s = bad(serve, workers=2)
     with Echoes(s, threads=2) as others:
         for deed, reason, sig, text, function in ENDS:
