@@ -77,9 +77,8 @@ void answer_perform(struct capri_request *c, const struct answer *a)
 		return;
 	}
 	if (c->detached) {
+		call_unwatch(c);
 		c->r = NULL; /* from here on the exchange does without the call */
-		request_on_gone(r, NULL, NULL);
-		request_on_hangup(r, NULL);
 	}
 	if (c->fields_len > 0)
 		request_field_lines(r, (struct slice){c->fields, c->fields_len});

@@ -84,7 +84,8 @@ struct answer {
 /* Where a detached call is. Written by whoever moves it on; read by the loop. */
 enum call_at { CALL_IN_LOOP, CALL_QUEUED, CALL_RUNNING, CALL_PENDING, CALL_ENDED };
 
-enum post { POST_ENDED = 1, POST_MORE = 2, POST_RESUME = 4, POST_DEADLINE = 8, POST_ANSWER = 16 };
+enum post { POST_ENDED = 1, POST_MORE = 2, POST_RESUME = 4, POST_DEADLINE = 8, POST_ANSWER = 16,
+	    POST_BODY = 32 };
 
 struct capri_request {
 	struct app *app;
@@ -95,6 +96,7 @@ struct capri_request {
 	uint32_t holds;                  /* loop only: freed when nobody holds it any more */
 	uint32_t skip;                   /* handlers that have declined */
 	bool detached, collected, collecting, spool_used;
+	bool resting;                    /* completed, and not used again yet */
 
 	/* of a detached call */
 	_Atomic int at;                  /* enum call_at */
@@ -116,8 +118,10 @@ struct capri_request {
 	struct answer answer;
 	struct flow in, out;
 	size_t body_at;                  /* capri_body_read() of a body that was collected */
-	bool body_paused;
-	uint64_t stream_total, stream_sent;
+	bool body_paused;                /* the pool has enough for now */
+	bool body_held, body_told;       /* body_deliver(): it wants no more; it has had all */
+	uint64_t stream_sent;            /* by the owner */
+	uint64_t stream_taken;           /* by the loop */
 	capri_body_f *body_fn;
 	void *body_arg;
 	capri_cancel_f *cancel_fn;
@@ -249,17 +253,22 @@ int app_load(struct app *a);
 int app_route_add(struct app *a, const struct capri_route *given); /* 0 or -1 after logging */
 const struct route *app_route_find(const struct app *a, const struct http_request *head,
 				   struct slice path, uint32_t skip, struct http_match *m);
+/* Label for a request that the path has a route for, but not its method. */
+uint32_t app_route_label(const struct app *a, struct slice path);
 void app_routes_free(struct app *a);
 
 /* ---- call.c: the life of a call ---- */
 struct capri_request *call_get(struct app *a); /* NULL: no memory */
 void call_release(struct capri_request *c);    /* gives one hold back */
-bool call_detach(struct capri_request *c);     /* copies what the exchange holds; false: no memory */
+bool call_detach(struct capri_request *c);     /* copies what the exchange holds; false: no room */
 void *call_alloc(struct capri_request *c, size_t size);
 /* The handler of a detached call has no further part in it. */
 void call_ended(struct capri_request *c);
 void call_gone(struct request *r, void *arg);  /* request_gone_f: the exchange is over */
 void call_hangup(struct request *r, void *arg);
+void call_watch(struct capri_request *c);      /* has both called */
+void call_unwatch(struct capri_request *c);    /* the exchange goes on without the call */
+void call_cancel(struct capri_request *c);     /* tells the handler, once */
 
 void call_set_deadline(struct capri_request *c, uint64_t due_ns); /* loop */
 
@@ -291,7 +300,10 @@ void stream_cut(struct capri_request *c);      /* wakes who waits; nothing will 
 void stream_fini(struct capri_request *c);
 /* A body that comes as a stream: begins to take it. */
 void body_stream_begin(struct capri_request *c);
+/* What has come of it, and nobody has read. false: nothing. Valid until the next of these. */
+bool body_stream_taken(struct capri_request *c, struct slice *ret_data, bool *ret_end);
 void body_resume_perform(struct capri_request *c);
+void body_deliver(struct capri_request *c);
 
 /* ---- pool.c ---- */
 void pool_init(struct pool *p, const struct settings *s);
@@ -304,6 +316,7 @@ bool pool_stop(struct pool *p);                            /* false: some thread
 int bridge_open(struct app *a);                            /* 0 or -errno */
 void bridge_close(struct app *a);
 void bridge_post(struct capri_request *c, unsigned what);  /* any thread */
+bool bridge_has(struct capri_request *c);                  /* was it posted, and not taken yet? */
 
 /* ---- look.c: calls that take long ---- */
 void look_begin(struct app *a, struct capri_request *c);

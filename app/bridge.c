@@ -65,6 +65,17 @@ int capri_post(struct capri_worker *w, void (*fn)(struct capri_worker *w, void *
 
 /* ---- the loop's side ---- */
 
+bool bridge_has(struct capri_request *c)
+{
+	struct bridge *b = &c->app->bridge;
+	bool has;
+
+	pthread_mutex_lock(&b->lock);
+	has = c->posts != 0;
+	pthread_mutex_unlock(&b->lock);
+	return has;
+}
+
 static struct capri_request *next_call(struct bridge *b, unsigned *ret_posts)
 {
 	struct capri_request *c;
@@ -99,6 +110,8 @@ static struct post_fn *next_fn(struct bridge *b)
 
 static void carry_out(struct capri_request *c, unsigned posts)
 {
+	if (c->resting)
+		return; /* its handler goes on with a request that it has completed */
 	c->holds++;
 	if (posts & POST_DEADLINE)
 		call_set_deadline(c, atomic_load(&c->new_deadline_ns));
@@ -108,6 +121,8 @@ static void carry_out(struct capri_request *c, unsigned posts)
 		stream_more(c);
 	if (posts & POST_RESUME)
 		body_resume_perform(c);
+	if (posts & POST_BODY)
+		body_deliver(c);
 	if (posts & (POST_ENDED | POST_ANSWER)) {
 		if (c->route->kind == CAPRI_POOL)
 			dispatch_result(c, c->result);
@@ -133,11 +148,8 @@ static void take_all(struct app *a)
 		look_held(a, NULL, "a posted function");
 		free(p);
 	}
-	if (n == BATCH && !atomic_exchange(&b->rung, true)) {
-		uint64_t one = 1; /* the rest in the next turn, whoever else waits */
-
-		(void)!write(b->watch.fd, &one, sizeof(one));
-	}
+	if (n == BATCH)
+		atomic_store(&b->rung, true); /* the rest in the next turn, whoever else waits */
 }
 
 static void on_ring(struct loop *l, struct watch *w, unsigned events)
@@ -164,8 +176,14 @@ static void count_twice(struct app *a)
 
 void app_end_turn(struct app *a)
 {
-	if (atomic_load_explicit(&a->bridge.rung, memory_order_relaxed))
+	uint64_t one = 1;
+
+	if (atomic_load_explicit(&a->bridge.rung, memory_order_relaxed)) {
 		take_all(a);
+		/* What was posted from within finds no other end of a turn before the wait. */
+		if (atomic_load(&a->bridge.rung))
+			(void)!write(a->bridge.watch.fd, &one, sizeof(one));
+	}
 	if (atomic_load_explicit(&a->twice, memory_order_relaxed))
 		count_twice(a);
 }

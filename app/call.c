@@ -12,6 +12,7 @@
 static void rest(struct call_list *l, struct capri_request *c)
 {
 	c->next = NULL;
+	c->resting = true;
 	if (l->last)
 		l->last->next = c;
 	else
@@ -28,6 +29,7 @@ static struct capri_request *wake(struct call_list *l)
 	if (!l->first)
 		l->last = NULL;
 	l->n--;
+	c->resting = false;
 	return c;
 }
 
@@ -40,6 +42,7 @@ static struct capri_request *make(void)
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->cond, NULL);
 	c->posts = 0;
+	c->resting = false;
 	return c;
 }
 
@@ -96,6 +99,8 @@ void call_release(struct capri_request *c)
 	CHECK(c->holds > 0);
 	if (--c->holds > 0)
 		return;
+	if (c->detached && bridge_has(c))
+		return; /* freed when the bridge lets go of it */
 	free_memory(c);
 	if (c->detached) {
 		/* A module that completes it once more shall find that out, not another request. */
@@ -184,6 +189,18 @@ static bool copy_path(struct capri_request *c)
 	return true;
 }
 
+void call_watch(struct capri_request *c)
+{
+	request_on_gone(c->r, call_gone, c);
+	request_on_hangup(c->r, call_hangup);
+}
+
+void call_unwatch(struct capri_request *c)
+{
+	request_on_hangup(c->r, NULL);
+	request_on_gone(c->r, NULL, NULL);
+}
+
 bool call_detach(struct capri_request *c)
 {
 	if (c->detached)
@@ -201,14 +218,14 @@ bool call_detach(struct capri_request *c)
 	c->row_kept = false;
 	c->deadline_ns = request_due(c->r);
 	c->body_at = 0;
+	c->body_held = c->body_told = false;
 	c->body_paused = c->stream_begun = c->stream_ok = false;
 	c->reported_slow = c->reported_stuck = c->given_up = c->abandoned = false;
 	atomic_store_explicit(&c->tid, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->since_ns, request_since(c->r), memory_order_relaxed);
 	atomic_store_explicit(&c->body_bytes, c->collected ? c->body.total : 0,
 			      memory_order_relaxed);
-	request_on_gone(c->r, call_gone, c);
-	request_on_hangup(c->r, call_hangup);
+	call_watch(c);
 	return true;
 }
 
@@ -223,7 +240,7 @@ void call_ended(struct capri_request *c)
 }
 
 /* The handler hears of it once. It may complete the request from within. */
-static void tell_cancelled(struct capri_request *c)
+void call_cancel(struct capri_request *c)
 {
 	capri_cancel_f *fn = c->cancel_fn;
 
@@ -255,7 +272,7 @@ void call_gone(struct request *r, void *arg)
 			c->row = request_keep_row(r);
 			c->row_kept = true;
 			look_abandoned(c->app, c);
-			tell_cancelled(c);
+			call_cancel(c);
 		}
 	}
 	call_release(c);
@@ -267,5 +284,5 @@ void call_hangup(struct request *r, void *arg)
 
 	(void)r;
 	if (!atomic_load(&c->completed))
-		tell_cancelled(c);
+		call_cancel(c);
 }

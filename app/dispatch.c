@@ -28,7 +28,7 @@ static void nothing_there(struct capri_request *c)
 	char allow[HTTP_ALLOW_MAX];
 	size_t n;
 
-	if (!r)
+	if (!r || !request_limit_body(r, (uint64_t)c->app->conf->s.client_max_body_size))
 		return;
 	if (head->method == HTTP_M_OPTIONS && head->form == HTTP_ASTERISK_FORM) {
 		request_field(r, SLICE("Allow"), SLICE("GET, HEAD, POST, OPTIONS"));
@@ -37,9 +37,10 @@ static void nothing_there(struct capri_request *c)
 	}
 	n = c->skip > 0 ? 0 : http_router_allow(c->app->router, c->path, allow, sizeof(allow));
 	if (n == 0) {
-		request_problem(r, 404, "There is nothing at this path.");
+		request_problem(r, 404, "There is nothing at this path: no route of the app matches it.");
 		return;
 	}
+	request_route(r, app_route_label(c->app, c->path));
 	request_field(r, SLICE("Allow"), slice_from(allow, n));
 	if (head->method == HTTP_M_OPTIONS)
 		request_answer(r, 204, slice_from(NULL, 0), slice_from(NULL, 0));
@@ -73,8 +74,17 @@ static void fail(struct capri_request *c, const char *why)
 
 static void fail_code(struct capri_request *c, int result)
 {
+	const struct answer gone = {
+		.way = WAY_PROBLEM, .status = 503, .body = "The request was given up.",
+	};
 	char why[160];
 
+	if (result == CAPRI_E_CANCELLED && capri_cancelled(c)) {
+		/* As asked: the client has left, as far as anybody can tell. That is no failure. */
+		atomic_store(&c->answered, true);
+		answer_perform(c, &gone);
+		return;
+	}
 	snprintf(why, sizeof(why), "returned %d (%s)", result, capri_strerror(result));
 	fail(c, why);
 }
@@ -86,6 +96,11 @@ static void choose_next(void *arg)
 	struct capri_request *c = arg;
 
 	c->fields_len = 0;
+	c->cancel_fn = NULL;
+	c->writable_fn = NULL;
+	c->body_fn = NULL;
+	c->body_at = 0;
+	atomic_store(&c->completed, false);
 	c->skip++;
 	choose(c);
 }
@@ -184,13 +199,21 @@ void dispatch_run(struct capri_request *c)
 	}
 }
 
+/* What a handler has read of a stream is not there for the next one. */
+static bool has_read(const struct capri_request *c)
+{
+	return !c->collected && c->body_at > 0;
+}
+
 /* Of a pool handler when it has ended, of an async one when it was called. */
 void dispatch_result(struct capri_request *c, int result)
 {
 	bool pool = c->route->kind == CAPRI_POOL;
 	bool answered = atomic_load(&c->answered);
 
-	if (!answered && !c->over && result == CAPRI_DECLINED) {
+	if (!answered && !c->over && result == CAPRI_DECLINED && has_read(c)) {
+		fail(c, "declined after it had read of the body");
+	} else if (!answered && !c->over && result == CAPRI_DECLINED) {
 		look_end(c->app, c);
 		atomic_store(&c->at, CALL_IN_LOOP);
 		decline(c);
@@ -233,6 +256,7 @@ static void body_lost(struct capri_request *c, int err)
 	errno = err;
 	log_warn("cannot keep the body of request %.*s", (int)c->id.len, c->id.p);
 	request_body(c->r, NULL, NULL);
+	call_unwatch(c);
 	request_problem(c->r, 503, "There is no room to keep the body.");
 	call_release(c);
 }
@@ -245,25 +269,42 @@ static bool collect_piece(struct request *r, void *arg, struct slice data, bool 
 	if (rc == 0 && !end)
 		return true;
 	c->collecting = false;
-	request_on_gone(r, NULL, NULL);
+	if (!c->detached)
+		request_on_gone(r, NULL, NULL);
 	if (rc != 0 || !map_body(c)) {
 		body_lost(c, rc != 0 ? -rc : errno);
 		return true;
 	}
 	c->collected = true;
-	c->head = request_head(r); /* what it points into may have moved meanwhile */
-	c->id = request_id(r);
+	if (!c->detached) {
+		c->head = request_head(r); /* what it points into may have moved meanwhile */
+		c->id = request_id(r);
+	}
 	dispatch_run(c);
 	return true;
 }
 
 static void collect(struct capri_request *c)
 {
+	struct slice begun;
+	bool ended = false;
+
 	spool_init(&c->body);
 	c->body_map = NULL;
 	c->spool_used = c->collecting = true;
-	request_on_gone(c->r, call_gone, c);
+	if (!c->detached) {
+		request_on_gone(c->r, call_gone, c);
+	} else if (body_stream_taken(c, &begun, &ended)) {
+		/* It came as a stream to a handler that has declined. */
+		c->holds++;
+		(void)collect_piece(c->r, c, begun, ended);
+		ended = !c->collecting;
+		call_release(c);
+		if (ended)
+			return;
+	}
 	request_body(c->r, collect_piece, c);
+	request_body_resume(c->r);
 }
 
 /* ---- the route ---- */
@@ -284,7 +325,7 @@ static void choose(struct capri_request *c)
 
 	if (!rt || !r) {
 		if (c->detached && r)
-			request_on_gone(r, NULL, NULL);
+			call_unwatch(c);
 		nothing_there(c);
 		call_release(c);
 		return;

@@ -5,8 +5,11 @@
  * may be half written by now.
  */
 #include <dlfcn.h>
+#include <elf.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "app/app_priv.h"
 #include "base/log.h"
@@ -45,11 +48,35 @@ static int check(const struct app *a, const struct capri_app *m, const char *sym
 	return 0;
 }
 
+/* Does a part of it lie behind its end? The dynamic loader would map that and die of SIGBUS. What
+ * else may be wrong with the file it finds by itself. */
+static bool is_cut(int fd)
+{
+	struct stat st;
+	Elf64_Ehdr e;
+	Elf64_Phdr p;
+
+	if (fstat(fd, &st) != 0 || pread(fd, &e, sizeof(e), 0) != (ssize_t)sizeof(e) ||
+	    memcmp(e.e_ident, ELFMAG, SELFMAG) != 0 || e.e_ident[EI_CLASS] != ELFCLASS64 ||
+	    e.e_phentsize != sizeof(p))
+		return false;
+	for (unsigned i = 0; i < e.e_phnum; i++) {
+		if (pread(fd, &p, sizeof(p), (off_t)(e.e_phoff + i * sizeof(p))) != sizeof(p))
+			return true;
+		if (p.p_type == PT_LOAD && (p.p_filesz > (uint64_t)st.st_size ||
+					    p.p_offset > (uint64_t)st.st_size - p.p_filesz))
+			return true;
+	}
+	return false;
+}
+
 static int load_module(struct app *a, const struct capri_app **ret)
 {
 	const char *symbol = a->conf->app_symbol ? a->conf->app_symbol : CONF_APP_SYMBOL;
 	char path[40], why[200];
 
+	if (is_cut(a->h->app_fd))
+		return wrong(a, "the file is not whole: a part of it is missing");
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", a->h->app_fd);
 	a->dl = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!a->dl) {

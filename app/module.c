@@ -122,7 +122,7 @@ void capri_timer_arm(struct capri_timer *t, uint64_t after_ms)
 		return;
 	if (after_ms > TIMER_MAX_MS)
 		after_ms = TIMER_MAX_MS;
-	/* From now, not from the begin of the turn: a start() that took long is no reason to hurry. */
+	/* From now, not from the begin of the turn: a long start() is no reason to hurry. */
 	timer_arm(t->app->loop, &t->timer, clock_mono_ns() + after_ms * NS_PER_MS);
 }
 

@@ -30,7 +30,8 @@ struct capri_str capri_query(const struct capri_request *c)
 struct capri_str capri_query_param(struct capri_request *c, const char *name)
 {
 	const struct capri_str none = {NULL, 0};
-	struct slice raw = name ? http_query_find(c->head->query, slice_of(name)) : (struct slice){0};
+	const struct slice nothing = {NULL, 0};
+	struct slice raw = name ? http_query_find(c->head->query, slice_of(name)) : nothing;
 	char *out = raw.p ? call_alloc(c, raw.len + 1) : NULL;
 
 	return out ? (struct capri_str){out, http_query_decode(raw, out)} : none;
@@ -176,6 +177,8 @@ int capri_on_cancel(struct capri_request *c, capri_cancel_f *fn, void *arg)
 		return CAPRI_E_INVALID;
 	if (!app_in_loop(c->app))
 		return CAPRI_E_THREAD;
+	if (capri_cancelled(c))
+		return CAPRI_E_CANCELLED; /* too late to be told */
 	c->cancel_fn = fn;
 	c->cancel_arg = arg;
 	return CAPRI_OK;

@@ -75,7 +75,18 @@ void stream_cut(struct capri_request *c)
 
 /* ---- the answer: from the owner to the client ---- */
 
-/* The exchange needs the call no more: all has been sent, or it was cut. */
+/* Does the handler go on with a stream that nobody takes any more? */
+static bool goes_on(struct capri_request *c)
+{
+	bool whole = c->answer.total >= 0 && c->stream_taken == (uint64_t)c->answer.total, ended;
+
+	pthread_mutex_lock(&c->lock);
+	ended = c->out.ended;
+	pthread_mutex_unlock(&c->lock);
+	return !whole && !ended && !atomic_load(&c->completed);
+}
+
+/* The exchange needs the call no more: all has been sent, it was cut, or it was a HEAD. */
 static void stream_released(void *arg)
 {
 	struct capri_request *c = arg;
@@ -84,6 +95,8 @@ static void stream_released(void *arg)
 	if (!c->row_kept)
 		c->row = UINT32_MAX; /* another request's from now on */
 	stream_cut(c);
+	if (goes_on(c))
+		call_cancel(c);
 	call_release(c);
 }
 
@@ -96,6 +109,7 @@ static long stream_fill(struct request *r, void *arg, char *buf, size_t cap, boo
 	(void)r;
 	pthread_mutex_lock(&c->lock);
 	n = flow_take(&c->out, buf, cap);
+	c->stream_taken += n;
 	left = flow_len(&c->out);
 	tell = c->out.waiting && left < FLOW_LOW && n > 0;
 	if (tell) {
@@ -173,8 +187,10 @@ int capri_stream_begin(struct capri_request *c, int status, const char *type, in
 		return CAPRI_E_NOMEM;
 	if (!answer_may_begin(c, &err))
 		return err;
-	c->answer = (struct answer){.status = status, .type = kept, .total = total < 0 ? -1 : total};
-	c->stream_sent = 0;
+	c->answer = (struct answer){
+		.status = status, .type = kept, .total = total < 0 ? -1 : total,
+	};
+	c->stream_sent = c->stream_taken = 0;
 	c->streaming = true;
 	if (atomic_load(&c->over))
 		return CAPRI_E_CANCELLED;
@@ -318,6 +334,16 @@ void body_stream_begin(struct capri_request *c)
 		c->in.ended = true;
 }
 
+bool body_stream_taken(struct capri_request *c, struct slice *ret_data, bool *ret_end)
+{
+	struct flow *f = &c->in;
+
+	*ret_data = (struct slice){f->p + f->start, flow_len(f)};
+	*ret_end = f->ended;
+	f->start = f->end;
+	return ret_data->len > 0 || f->ended;
+}
+
 static long read_collected(struct capri_request *c, void *buf, size_t cap)
 {
 	struct capri_str all = capri_body(c);
@@ -343,6 +369,7 @@ long capri_body_read(struct capri_request *c, void *buf, size_t cap)
 	while (flow_len(&c->in) == 0 && !c->in.ended && !atomic_load(&c->over))
 		pthread_cond_wait(&c->cond, &c->lock);
 	n = (long)flow_take(&c->in, buf, cap);
+	c->body_at += (size_t)n;
 	if (n == 0 && !c->in.ended)
 		n = CAPRI_E_CANCELLED;
 	if (c->body_paused && flow_len(&c->in) < BODY_HIGH / 2) {
@@ -355,18 +382,57 @@ long capri_body_read(struct capri_request *c, void *buf, size_t cap)
 	return n;
 }
 
-static bool async_piece(struct request *r, void *arg, struct slice data, bool end)
+static bool tell_piece(struct capri_request *c, struct slice data, bool end)
 {
-	struct capri_request *c = arg;
 	bool more;
 
-	(void)r;
-	atomic_fetch_add(&c->body_bytes, data.len);
 	c->holds++; /* it may be completed from within */
 	more = c->body_fn(c, c->body_arg, to_str(data), end);
 	look_held(c->app, c->route, "on_body() of handler");
+	more = more || atomic_load(&c->completed);
 	call_release(c);
 	return more;
+}
+
+static bool async_piece(struct request *r, void *arg, struct slice data, bool end)
+{
+	struct capri_request *c = arg;
+
+	(void)r;
+	atomic_fetch_add(&c->body_bytes, data.len);
+	return tell_piece(c, data, end);
+}
+
+/* What had come before on_body(): a handler that has declined had it read, or it began to come. */
+void body_deliver(struct capri_request *c)
+{
+	struct slice data;
+	bool end = true;
+
+	if (!c->r || !c->body_fn || c->body_told || c->body_held || atomic_load(&c->completed))
+		return;
+	if (c->collected) {
+		struct capri_str all = capri_body(c);
+
+		data = (struct slice){all.p + c->body_at, all.len - c->body_at};
+	} else {
+		(void)body_stream_taken(c, &data, &end);
+	}
+	c->body_at += data.len;
+	if (data.len > 0 && !tell_piece(c, data, false)) {
+		c->body_held = true;
+		return;
+	}
+	if (!c->r || atomic_load(&c->completed))
+		return;
+	c->body_told = end;
+	if (end) {
+		(void)tell_piece(c, (struct slice){NULL, 0}, true);
+		return;
+	}
+	request_body(c->r, async_piece, c);
+	if (c->r)
+		request_body_resume(c->r);
 }
 
 int capri_on_body(struct capri_request *c, capri_body_f *fn, void *arg)
@@ -380,25 +446,26 @@ int capri_on_body(struct capri_request *c, capri_body_f *fn, void *arg)
 		return CAPRI_E_CANCELLED;
 	c->body_fn = fn;
 	c->body_arg = arg;
-	if (!c->collected) {
+	if (c->collected || flow_len(&c->in) > 0 || c->in.ended)
+		bridge_post(c, POST_BODY); /* not before the handler has returned */
+	else
 		request_body(c->r, async_piece, c);
-		return CAPRI_OK;
-	}
-	if (capri_body(c).len > 0) /* another handler had it read, and declined */
-		(void)fn(c, arg, capri_body(c), false);
-	(void)fn(c, arg, (struct capri_str){NULL, 0}, true);
 	return CAPRI_OK;
 }
 
 void body_resume_perform(struct capri_request *c)
 {
-	if (c->r)
+	if (c->body_held) {
+		c->body_held = false;
+		body_deliver(c);
+	} else if (c->r) {
 		request_body_resume(c->r);
+	}
 }
 
 void capri_body_resume(struct capri_request *c)
 {
-	if (call_is_here(c))
+	if (call_is_here(c) && !c->body_held)
 		body_resume_perform(c);
 	else
 		bridge_post(c, POST_RESUME);

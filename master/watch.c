@@ -119,9 +119,9 @@ static struct generation *generation_of(struct master *m, const struct child *c)
 	return m->next.conf && c->generation == m->next.number ? &m->next : &m->cur;
 }
 
-/* The keeper samples, we judge: a wrong word costs a recycling, no more. Two samples in a row, so
- * that a peak is none; and not before the worker is some age, so that a limit below what every worker
- * takes is no storm. */
+/* The keeper samples, we judge: a wrong word costs a recycling, no more. Two samples in a row,
+ * so that a peak is none; and not before the worker is some age, so that a limit below what every
+ * worker takes is no storm. */
 static void watch_memory(struct master *m, struct child *c, uint64_t now)
 {
 	const struct settings *set = &conf_of(m, c)->s;

@@ -255,7 +255,7 @@ static void conn_free(struct conn *c)
 	account_flush(s);
 	timer_disarm(s->loop, &c->timer);
 	/* A process that a module forks has the socket, too, until it gives it up: closing it does
-	 * not take it out of the epoll then, which would go on telling of a connection that is gone. */
+	 * not take it out of the epoll then, which would go on telling of what is gone. */
 	if (s->forks)
 		(void)loop_watch(s->loop, &c->watch, 0);
 	loop_forget(s->loop, &c->watch);

@@ -53,9 +53,9 @@ void request_on_gone(struct request *r, request_gone_f *cb, void *arg);
  * the answer: nobody can know before something is written. */
 void request_on_hangup(struct request *r, request_gone_f *cb);
 
-/* Is this within an event of its own connection (its handler is being called, say)? Then nothing that
- * is done with the request calls anybody; else it may carry on the connection, and with it call the
- * handler of the next request, before it returns. */
+/* Is this within an event of its own connection (its handler is being called, say)? Then nothing
+ * that is done with the request calls anybody; else it may carry on the connection, and with it
+ * call the handler of the next request, before it returns. */
 bool request_in_event(const struct request *r);
 /* Calls fn(arg) as within such an event; the request may have ended when it returns. */
 void request_run(struct request *r, void (*fn)(void *arg), void *arg);

@@ -45,8 +45,9 @@ void dump_objects(void);
 
 enum dump_kind { DUMP_SLOW = 1, DUMP_STUCK = 2 };
 /* [loop] Tells the master that a thread of this process (0: none that is known) is slow or stuck
- * with a request (its row, or UINT32_MAX; when the thread began with it). The master asks the thread for its stack and logs
- * both. Does not wait. The last SHM_CALLS are kept; the master logs a few a second. */
+ * with a request (its row, or UINT32_MAX; when the thread began with it). The master asks the
+ * thread for its stack and logs both. Does not wait. The last SHM_CALLS are kept; the master logs a
+ * few a second. */
 void dump_report_thread(enum dump_kind kind, pid_t tid, uint32_t row, uint64_t since_ns);
 pid_t dump_tid(void); /* of the calling thread */
 

@@ -398,7 +398,8 @@ void dump_report_thread(enum dump_kind kind, pid_t tid, uint32_t row, uint64_t s
 	n = shm_get(&d->calls);
 	atomic_store_explicit(&d->call[n % SHM_CALLS].about,
 			      (uint64_t)(uint32_t)tid << 32 |
-			      (uint64_t)((row + 1) & 0xffffff) << 8 | (uint64_t)kind, memory_order_release);
+			      (uint64_t)((row + 1) & 0xffffff) << 8 | (uint64_t)kind,
+			      memory_order_release);
 	atomic_store_explicit(&d->call[n % SHM_CALLS].since_ns, since_ns, memory_order_release);
 	atomic_store_explicit(&d->calls, n + 1, memory_order_release);
 	if (own.efd >= 0)

@@ -467,8 +467,8 @@ bool status_make_active(const struct heritage *h, struct strbuf *out, int *statu
 
 /* ---- slow requests ---- */
 
-/* "request=ID method=GET path=/x client=ADDRESS age=1.2s ...": the master's line (report.c there). A
- * path may hold anything; what cannot be told apart stays in the text. */
+/* "request=ID method=GET path=/x client=ADDRESS age=1.2s ...": the master's line (report.c
+ * there). A path may hold anything; what cannot be told apart stays in the text. */
 static void slow_fields(struct doc *d, json_t *o, const char *text)
 {
 	char id[49] = "", method[17] = "", path[129] = "", client[49] = "";

@@ -304,7 +304,7 @@ static int boot(struct worker *w)
 	struct serve_options o = {
 		.heritage = w->h, .connections_max = max, .handler = app_handle,
 	};
-	int rc, term = term_fd(w); /* before a thread of the app is there that could be ended by it */
+	int rc, term = term_fd(w); /* before there is a thread of the app that it could end */
 
 	if (loop_init(&w->loop, serve_timers(max) + ACCEPT_TIMERS + APP_TIMERS + 2) != 0) {
 		log_err("cannot make an event loop");

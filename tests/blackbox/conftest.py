@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Fixtures: `serve` starts servers that are stopped and checked at the end of the test."""
 import os
+import subprocess
 import sys
 
 import pytest
@@ -58,3 +59,17 @@ def server(serve):
 def echo(serve):
     """Two workers with builtin:echo."""
     return serve("builtin:echo")
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    """What `make install` gives, in a directory of its own: the sysroot."""
+    build = os.path.dirname(lib.BINARY)
+    if not os.path.exists(os.path.join(build, "capricorn.pc")):
+        pytest.skip("the program under test stands in no build directory")
+    root = str(tmp_path_factory.mktemp("installed"))
+    r = subprocess.run(["make", "-s", "--no-print-directory", "-C", build, "install-includeHEADERS",
+                        "install-pkgconfigDATA", f"DESTDIR={root}"], capture_output=True,
+                       text=True, check=False)
+    assert r.returncode == 0, r.stdout + r.stderr
+    return root

@@ -1,33 +1,69 @@
 # SPDX-License-Identifier: MIT
-"""Modules of the tests (tests/modules/NAME.c), each compiled once."""
+"""Modules for the tests: compiled when they are first asked for, once a session."""
 import atexit
-import functools
 import os
 import shlex
 import shutil
 import subprocess
 import tempfile
 
-import lib
+from lib import TOP
+
+SOURCES = os.path.join(TOP, "tests", "modules")
+FLAGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers", "-O1",
+         "-g", "-fPIC", "-shared", "-pthread"]
+
+_made = {}
+_dir = None
 
 
-@functools.lru_cache(maxsize=None)
-def _directory():
-    path = tempfile.mkdtemp(prefix="capricorn-modules-")
-    os.chmod(path, 0o755)  # workers of another user read it, too
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
-    return path
+def directory():
+    """Where they are: removed at the end."""
+    global _dir
+    if _dir is None:
+        _dir = tempfile.mkdtemp(prefix="capricorn-modules-")
+        atexit.register(shutil.rmtree, _dir, ignore_errors=True)
+        os.chmod(_dir, 0o755)
+    return _dir
 
 
-@functools.lru_cache(maxsize=None)
-def module(name, flags=()):
-    """The path of tests/modules/NAME.c as a shared object, NAME.so."""
-    source = os.path.join(lib.TOP, "tests", "modules", name + ".c")
-    where = os.path.join(_directory(), *[str(abs(hash(flags)))] if flags else [])
-    os.makedirs(where, exist_ok=True)
-    out = os.path.join(where, name + ".so")
-    subprocess.run([*shlex.split(os.environ.get("CC", "gcc")), "-std=gnu11", "-O1", "-g", "-Wall",
-                    "-Wextra", "-Wno-missing-field-initializers", "-fPIC", "-shared", "-pthread",
-                    "-I", os.path.join(lib.TOP, "include"), *flags, "-o", out, source],
-                   check=True, timeout=120)
+def compiler():
+    return shlex.split(os.environ.get("CC") or "cc")
+
+
+def compile_to(out, source, *flags):
+    r = subprocess.run([*compiler(), *flags, "-o", out, source], capture_output=True, text=True,
+                       check=False)
+    assert r.returncode == 0, f"{source}: {r.stderr}"
     return out
+
+
+def module(name, *defines, to=None):
+    """The path of tests/modules/NAME.c, compiled with these macros (`KEY=value`)."""
+    key = (name, *defines)
+    if key not in _made:
+        out = os.path.join(directory(), str(len(_made)), name + ".so")
+        os.mkdir(os.path.dirname(out))
+        compile_to(out, os.path.join(SOURCES, name + ".c"), *FLAGS,
+                   "-I" + os.path.join(TOP, "include"), *("-D" + d for d in defines))
+        _made[key] = out
+    if to is None:
+        return _made[key]
+    # As a build would do it: a new file takes the place of the old one.
+    shutil.copy(_made[key], to + ".new")
+    os.rename(to + ".new", to)
+    return to
+
+
+class Notes:
+    """What tests/modules/probe.c has noted, as differences to an earlier look."""
+
+    def __init__(self, server):
+        self.server = server
+        self.base = self._read()
+
+    def _read(self):
+        return self.server.get("/notes").json()
+
+    def __getitem__(self, name):
+        return self._read().get(name, 0) - self.base.get(name, 0)

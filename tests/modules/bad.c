@@ -634,7 +634,8 @@ NOINLINE static void *scribble(void *arg)
 				*(volatile uint64_t *)(at + draw(&seed) % 8192 * 8) = draw(&seed);
 				break;
 			case 2:
-				*(volatile uint64_t *)(at + draw(&seed) % (len / 8) * 8) = UINT64_MAX;
+				*(volatile uint64_t *)(at + draw(&seed) % (len / 8) * 8) =
+					UINT64_MAX;
 				break;
 			case 3:
 				at[draw(&seed) % len] = (char)x;

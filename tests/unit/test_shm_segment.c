@@ -244,7 +244,8 @@ static void test_children_cannot_write_what_is_the_masters(void **state)
 	(void)state;
 	assert_int_equal(create(&s, NULL), 0);
 	volatile char *const at[] = {
-		(char *)s.head, (char *)s.routes, (char *)s.exits, (char *)s.events, (char *)s.module,
+		(char *)s.head, (char *)s.routes, (char *)s.exits, (char *)s.events,
+		(char *)s.module,
 		(char *)s.slots, /* the only one that it may */
 	};
 	for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
@@ -518,8 +519,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bad_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_foreign, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_name_lost, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_children_cannot_write_what_is_the_masters, setup,
-						teardown),
+		cmocka_unit_test_setup_teardown(test_children_cannot_write_what_is_the_masters,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stale, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lock_is_inherited_until_given_up, setup,
 						teardown),
