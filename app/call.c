@@ -263,6 +263,8 @@ void call_gone(struct request *r, void *arg)
 		call_release(c);
 		return;
 	}
+	if (atomic_load(&c->at) == CALL_IN_LOOP)
+		return; /* between two handlers, of which the first has declined */
 	c->holds++;
 	stream_cut(c);
 	if (!atomic_load(&c->completed)) {

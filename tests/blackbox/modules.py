@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 
-from lib import TOP
+from lib import TOP, Server
 
 SOURCES = os.path.join(TOP, "tests", "modules")
 FLAGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers", "-O1",
@@ -67,3 +67,18 @@ class Notes:
 
     def __getitem__(self, name):
         return self._read().get(name, 0) - self.base.get(name, 0)
+
+
+def probe(config="", env=None, workers=1, **kw):
+    """A server with the probe."""
+    settings = {"MAX_REQUESTS": 0, "THREAD_POOL_SIZE": 4, "CLIENT_MAX_BODY_SIZE": "1m",
+                "GRACEFUL_TIMEOUT": "5s"}
+    settings.update(env or {})
+    return Server(module("probe"), config=config or "module: {}\n", env=settings, workers=workers,
+                  **kw)
+
+
+def errors(server, kind, route=None):
+    """How often /metrics says that such an error occurred."""
+    labels = {"type": kind, **({"route": route} if route else {})}
+    return server.metrics().sum("capricorn_errors_total", **labels)

@@ -719,7 +719,7 @@ static int declines(struct capri_request *r, void *arg)
 	(void)arg;
 	capri_set_header(r, "X-Declined", "not to be seen");
 	note("declined");
-	if (number(r, "gate", 0))
+	if (number(r, "hold", 0))
 		gate_wait(r, false);
 	if (number(r, "read", 0)) {
 		char c;
@@ -822,7 +822,7 @@ static const struct capri_route routes[] = {
 	{NULL, "/d/pool-fails/x", declines, .kind = CAPRI_POOL},
 	{NULL, "/d/pool-fails/{id}", answer, .kind = CAPRI_ASYNC},
 	{NULL, "/d/{word}/*", declines, .kind = CAPRI_INLINE},
-	{NULL, "/d/pool-none/x", declines, .kind = CAPRI_POOL, STREAM},
+	{NULL, "/none/x", declines, .kind = CAPRI_POOL, STREAM},
 	{0}
 };
 
