@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The module that bench/compare measures: 13 bytes by an inline handler, the same by one of the pool,
- * and a JSON document of 1 KiB, the same that nginx is given.
+ * The module that bench/compare measures: 13 bytes by an inline handler, the same by one of the
+ * pool, and a JSON document of 1 KiB, the same that nginx is given.
  */
 #include <capricorn.h>
 #include <stdio.h>
