@@ -168,3 +168,26 @@ bool log_file_sink(void *arg, const char *line, size_t len)
 {
 	return log_file_write(arg, line, len) == (long)len;
 }
+
+#define TAIL_MAX 16384 /* more than the longest line */
+
+void log_file_mend(struct log_file *f)
+{
+	char path[40], tail[TAIL_MAX];
+	const char *last;
+	struct stat st;
+	ssize_t n;
+	int fd;
+
+	if (f->fd < 0 || fstat(f->fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC); /* ours can only be written */
+	if (fd < 0)
+		return;
+	n = pread(fd, tail, sizeof(tail), st.st_size > TAIL_MAX ? st.st_size - TAIL_MAX : 0);
+	close(fd);
+	last = n > 0 ? memrchr(tail, '\n', (size_t)n) : NULL;
+	if (last && last != tail + n - 1)
+		(void)!ftruncate(f->fd, st.st_size - (tail + n - 1 - last));
+}

@@ -339,6 +339,8 @@ static int boot(struct keeper *k)
 
 	if (loop_init(&k->loop, serve_timers(CONNECTIONS) + OWN_TIMERS) != 0)
 		return -errno;
+	if (shm_get(&shm_slot(k->h->shm, k->h->slot)->incarnation) > 1)
+		log_file_mend(k->h->access_log); /* the one before us may have been killed */
 	rc = drain_new(k->h, &k->drain);
 	if (rc == 0)
 		rc = sample_new(k->h, &k->sample);
