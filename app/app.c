@@ -18,7 +18,7 @@ static int add_routes(struct app *a)
 	for (; at; at += a->module.route_size) {
 		const struct capri_route *route = (const struct capri_route *)(const void *)at;
 
-		if (!route->handler)
+		if (!route->handler && !route->pattern && !route->methods)
 			break;
 		if (app_route_add(a, route) != 0)
 			rc = -1; /* all that is wrong with them is told */
@@ -36,9 +36,10 @@ static int start(struct app *a)
 		rc = a->module.start(&a->w);
 		copy_check();
 		if (rc != 0)
-			log_errx("APP: start() of %s returned %d (%s)", a->module.name, rc,
-				 capri_strerror(rc));
+			log_errx("APP: start() of %s returned %d", a->module.name, rc);
 	}
+	if (rc == 0 && !a->routes)
+		log_warnx("APP: %s has no routes: every path is 404", a->module.name);
 	a->starting = false;
 	a->started = rc == 0;
 	return rc;
@@ -85,9 +86,17 @@ void app_attach(struct app *a, struct serve *s)
 
 void app_drain(struct app *a, void (*idle)(void *arg), void *arg)
 {
+	struct capri_request *c, *next;
+
 	a->draining = true;
 	a->idle = idle;
 	a->idle_arg = arg;
+	/* They have no end of their own, and their clients connect again by themselves. */
+	for (c = a->oldest; c; c = next) {
+		next = c->newer;
+		if (c->sse && !atomic_load(&c->completed))
+			call_cancel(c);
+	}
 }
 
 bool app_busy(const struct app *a)

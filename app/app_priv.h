@@ -107,7 +107,7 @@ struct capri_request {
 	_Atomic uint64_t since_ns;       /* when its handler was called */
 	_Atomic int32_t tid;             /* thread that works at it; 0 = none is known */
 	_Atomic uint64_t body_bytes;
-	bool streaming, stream_begun, stream_ok, reported_slow, reported_stuck, abandoned;
+	bool streaming, stream_begun, stream_ok, sse, reported_slow, reported_stuck, abandoned;
 	bool given_up;                   /* stuck, and its thread has been looked at */
 	int result;                      /* of a pool handler */
 	uint32_t row;                    /* UINT32_MAX = none */

@@ -60,7 +60,7 @@ struct capri_request *call_get(struct app *a)
 	c->holds = 1;
 	c->skip = 0;
 	c->detached = c->collected = c->collecting = c->spool_used = false;
-	c->streaming = false;
+	c->streaming = c->sse = false;
 	atomic_store_explicit(&c->at, CALL_IN_LOOP, memory_order_relaxed);
 	atomic_store_explicit(&c->cancelled, false, memory_order_relaxed);
 	atomic_store_explicit(&c->over, false, memory_order_relaxed);

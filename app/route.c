@@ -23,7 +23,7 @@ static const char *unfit(const struct app *a, const struct capri_route *given)
 	if (!a->starting)
 		return "routes are added in start() only";
 	if (!given->pattern || !given->handler)
-		return "it needs a pattern and a handler";
+		return "it has no pattern or no handler: is a comma missing? (the last row is {0})";
 	if (given->kind < CAPRI_INLINE || given->kind > CAPRI_ASYNC)
 		return "its kind is none of CAPRI_INLINE, CAPRI_POOL and CAPRI_ASYNC";
 	if (given->body < CAPRI_BODY_WHOLE || given->body > CAPRI_BODY_NONE)

@@ -260,7 +260,11 @@ int capri_sse_begin(struct capri_request *c)
 {
 	int rc = capri_set_header(c, "Cache-Control", "no-store");
 
-	return rc ? rc : capri_stream_begin(c, 200, "text/event-stream", -1);
+	if (rc == CAPRI_OK)
+		rc = capri_stream_begin(c, 200, "text/event-stream", -1);
+	if (rc == CAPRI_OK)
+		c->sse = true;
+	return rc;
 }
 
 static void sse_line(struct strbuf *sb, const char *field, const char *text, size_t len)

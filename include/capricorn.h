@@ -324,7 +324,8 @@ CAPRI_EXPORT int capri_stream_end(struct capri_request *r, bool ok);
 typedef void capri_writable_f(struct capri_request *r, void *arg);
 CAPRI_EXPORT int capri_on_writable(struct capri_request *r, capri_writable_f *fn, void *arg);
 /* Server-sent events (WHATWG HTML, 9.2): head with text/event-stream and no-store; one event. event
- * and id may be NULL; data may have several lines. End with capri_stream_end(). */
+ * and id may be NULL; data may have several lines. End with capri_stream_end(). When the worker is
+ * to leave (reload, recycling, stop) such a stream is cancelled: see capri_on_cancel(). */
 CAPRI_EXPORT int capri_sse_begin(struct capri_request *r);
 CAPRI_EXPORT int capri_sse_send(struct capri_request *r, const char *event, const char *id,
 				const char *data);

@@ -289,3 +289,15 @@ def test_a_generation_keeps_its_code(serve, tmp_path):
     s.kill(lib.signal.SIGHUP)
     s.wait_log("Reload failed")
     assert s.get("/").body == b"old"
+
+
+def test_event_streams_do_not_hold_up_a_reload(serve, example):
+    s = serve(example("stream"), workers=1, env={"GRACEFUL_TIMEOUT": "20s"})
+    with s.connect() as c:
+        c.send("GET /clock HTTP/1.1\r\nHost: a\r\n\r\n")
+        while b"data: 1\n" not in c.read_line():
+            pass
+        s.kill(lib.signal.SIGHUP)
+        s.wait_log("Reload finished", 8)
+        assert c.read_to_end().endswith(b"0\r\n\r\n")  # ended, not cut
+    assert not s.log_lines("GRACEFUL_TIMEOUT")
