@@ -157,12 +157,20 @@ static bool count_body(struct capri_request *r, void *arg, struct capri_str data
 	return true;
 }
 
+/* The rest of the body will not come: nobody waits for the answer. */
+static void gone(struct capri_request *r, void *arg)
+{
+	(void)arg;
+	(void)capri_problem(r, 503, "The body did not come to its end.");
+}
+
 static int handle(struct capri_request *r, void *arg)
 {
 	(void)arg;
 	if (!r->head->has_body)
 		return answer(r);
-	(void)capri_on_body(r, count_body, NULL); /* it was called as it has to be */
+	(void)capri_on_cancel(r, gone, NULL); /* both are called as they have to be */
+	(void)capri_on_body(r, count_body, NULL);
 	return CAPRI_PENDING;
 }
 
