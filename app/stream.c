@@ -28,7 +28,7 @@ static bool flow_add(struct flow *f, const void *p, size_t len)
 		return true;
 	if (have == 0)
 		f->start = f->end = 0;
-	if (f->cap - f->end < len) {
+	if (f->p && f->cap - f->end < len) {
 		memmove(f->p, f->p + f->start, have);
 		f->start = 0;
 		f->end = have;
@@ -336,7 +336,7 @@ bool body_stream_taken(struct capri_request *c, struct slice *ret_data, bool *re
 {
 	struct flow *f = &c->in;
 
-	*ret_data = (struct slice){f->p + f->start, flow_len(f)};
+	*ret_data = (struct slice){f->p ? f->p + f->start : NULL, flow_len(f)};
 	*ret_end = f->ended;
 	f->start = f->end;
 	return ret_data->len > 0 || f->ended;
