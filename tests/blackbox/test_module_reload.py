@@ -55,7 +55,8 @@ def test_the_old_generation_keeps_its_code(serve, tmp_path):
     module("small", 'TEXT="three"', to=so)
     s.kill(signal.SIGHUP)
     wait_until(lambda: {text(s) for _ in range(10)} == {"three"}, 30, "the new code")
-    assert s.get("/_capricorn/health").json()["status"] == "healthy"
+    wait_until(lambda: s.get("/_capricorn/health").json()["status"] == "healthy", 10,
+               "the end of the reload")
 
 
 @pytest.mark.parametrize("broken", [["START_FAILS=-1"], ["ABI=7"], ["SYMBOL=other"]],
