@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "app/app_priv.h"
+#include "base/copy.h"
 #include "base/log.h"
 
 #define FIELDS_FIRST 512u
@@ -102,8 +103,14 @@ void answer_perform(struct capri_request *c, const struct answer *a)
 
 /* ---- the owner's side ---- */
 
+bool answer_type_ok(const char *type)
+{
+	return !type || http_field_ok(SLICE("Content-Type"), slice_of(type));
+}
+
 bool answer_may_begin(struct capri_request *c, int *ret_err)
 {
+	copy_check(); /* the client is the worker's: a copy answers nobody */
 	if (c->route->kind == CAPRI_INLINE && !app_in_loop(c->app)) {
 		*ret_err = CAPRI_E_THREAD;
 		return false;
@@ -166,12 +173,30 @@ static int give_later(struct capri_request *c, const struct answer *a)
 	return CAPRI_OK;
 }
 
+/* What cannot be an answer is refused before it counts as one. */
+static bool is_sound(const struct answer *a)
+{
+	if (a->status < 200 || a->status > 599 || !answer_type_ok(a->type))
+		return false;
+	switch (a->way) {
+	case WAY_COPY:
+	case WAY_REF:
+		return a->body || a->len == 0;
+	case WAY_FILL:
+		return a->fill && a->total >= 0;
+	case WAY_FILE:
+	case WAY_PROBLEM:
+		break;
+	}
+	return true;
+}
+
 int answer_give(struct capri_request *c, const struct answer *a)
 {
 	bool over;
 	int err;
 
-	if (a->status < 200 || a->status > 599) {
+	if (!is_sound(a)) {
 		drop(a);
 		return CAPRI_E_INVALID;
 	}
@@ -202,12 +227,14 @@ int capri_respond(struct capri_request *c, int status, const char *type, const v
 
 int capri_respond_text(struct capri_request *c, int status, const char *text)
 {
-	return capri_respond(c, status, "text/plain; charset=utf-8", text, strlen(text));
+	return capri_respond(c, text ? status : 0, "text/plain; charset=utf-8", text,
+			     text ? strlen(text) : 0);
 }
 
 int capri_respond_json(struct capri_request *c, int status, const char *json)
 {
-	return capri_respond(c, status, "application/json", json, strlen(json));
+	return capri_respond(c, json ? status : 0, "application/json", json,
+			     json ? strlen(json) : 0);
 }
 
 int capri_respond_ref(struct capri_request *c, int status, const char *type, const void *body,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "app/app_priv.h"
+#include "base/copy.h"
 #include "base/log.h"
 
 static int add_routes(struct app *a)
@@ -33,6 +34,7 @@ static int start(struct app *a)
 	rc = add_routes(a);
 	if (rc == 0 && a->module.start) {
 		rc = a->module.start(&a->w);
+		copy_check();
 		if (rc != 0)
 			log_errx("APP: start() of %s returned %d (%s)", a->module.name, rc,
 				 capri_strerror(rc));
@@ -93,6 +95,11 @@ bool app_busy(const struct app *a)
 	return a->ndetached > a->nstuck;
 }
 
+int app_fd(const struct app *a)
+{
+	return a->bridge.watch.fd;
+}
+
 static void free_calls(struct capri_request *c)
 {
 	while (c) {
@@ -111,6 +118,7 @@ bool app_free(struct app *a)
 		return true;
 	if (a->started && a->module.stop)
 		a->module.stop(&a->w);
+	copy_check();
 	if (!pool_stop(&a->pool))
 		return false; /* it may still use anything of this */
 	if (a->dl)

@@ -37,6 +37,8 @@ void app_drain(struct app *a, void (*idle)(void *arg), void *arg);
 /* Is there a call that somebody may still wait for, or that should be let end? Stuck ones do not
  * count: they have been reported. */
 bool app_busy(const struct app *a);
+/* The descriptor by which other threads wake the loop. */
+int app_fd(const struct app *a);
 /* The module's stop(), then the threads. false: some thread does not end, and the process must be
  * left without its exit handlers. NULL is borne. */
 bool app_free(struct app *a);

@@ -27,7 +27,7 @@
 #define CALL_ARENA   4096u              /* bytes at hand in each call */
 #define CALL_MEM_MAX (16u << 20)        /* of capri_alloc() in all */
 #define CALL_FIELDS  REQUEST_FIELDS_MAX
-#define CALLS_RESTING 64u               /* completed async calls that are not used again yet */
+#define CALLS_RESTING 64u               /* ended calls whose memory is not used again yet */
 #define FLOW_HIGH    (256u * 1024u)     /* bytes of a stream that may wait for the client */
 #define FLOW_LOW     (64u * 1024u)      /* below this a producer is told to go on */
 #define BODY_HIGH    (64u * 1024u)      /* bytes of a body that may wait for a pool handler */
@@ -108,6 +108,7 @@ struct capri_request {
 	_Atomic int32_t tid;             /* thread that works at it; 0 = none is known */
 	_Atomic uint64_t body_bytes;
 	bool streaming, stream_begun, stream_ok, reported_slow, reported_stuck, abandoned;
+	bool given_up;                   /* stuck, and its thread has been looked at */
 	int result;                      /* of a pool handler */
 	uint32_t row;                    /* UINT32_MAX = none */
 	bool row_kept;                   /* it is the call's own, after the exchange */
@@ -200,7 +201,7 @@ struct app {
 	struct route *routes;
 	const struct route *catch_all;   /* the pattern "*": whatever no other route is for */
 	struct capri_request *free;
-	struct call_list resting;        /* completed async calls, oldest first */
+	struct call_list resting;        /* ended calls that were detached, oldest first */
 	struct capri_request *oldest, *newest; /* detached calls */
 	uint32_t ndetached, nstuck, nabandoned;
 	struct timer look;
@@ -252,12 +253,14 @@ int app_load(struct app *a);
 int app_route_add(struct app *a, const struct capri_route *given); /* 0 or -1 after logging */
 const struct route *app_route_find(const struct app *a, const struct http_request *head,
 				   struct slice path, uint32_t skip, struct http_match *m);
+/* Label for a request that the path has a route for, but not its method. */
+uint32_t app_route_label(const struct app *a, struct slice path);
 void app_routes_free(struct app *a);
 
 /* ---- call.c: the life of a call ---- */
 struct capri_request *call_get(struct app *a); /* NULL: no memory */
 void call_release(struct capri_request *c);    /* gives one hold back */
-bool call_detach(struct capri_request *c);     /* copies what the exchange holds; false: no memory */
+bool call_detach(struct capri_request *c);     /* copies what the exchange holds; false: no room */
 void *call_alloc(struct capri_request *c, size_t size);
 /* The handler of a detached call has no further part in it. */
 void call_ended(struct capri_request *c);
@@ -285,6 +288,8 @@ int app_respond_strbuf(struct capri_request *c, int status, const char *type, st
 void answer_perform(struct capri_request *c, const struct answer *a);
 /* Takes an answer over from the owner. 0 or negative. */
 int answer_give(struct capri_request *c, const struct answer *a);
+/* No Content-Type, or one that can stand in a head? */
+bool answer_type_ok(const char *type);
 /* The first answer, and from a thread that may give it? */
 bool answer_may_begin(struct capri_request *c, int *ret_err);
 

@@ -44,8 +44,11 @@ int capri_post(struct capri_worker *w, void (*fn)(struct capri_worker *w, void *
 {
 	struct app *a = (struct app *)w;
 	struct bridge *b = &a->bridge;
-	struct post_fn *p = malloc(sizeof(*p));
+	struct post_fn *p;
 
+	if (!fn)
+		return CAPRI_E_INVALID;
+	p = malloc(sizeof(*p));
 	if (!p)
 		return CAPRI_E_NOMEM;
 	*p = (struct post_fn){.fn = fn, .arg = arg};

@@ -102,7 +102,7 @@ void call_release(struct capri_request *c)
 	if (c->detached && bridge_has(c))
 		return; /* freed when the bridge lets go of it */
 	free_memory(c);
-	if (c->detached && c->route->kind == CAPRI_ASYNC) {
+	if (c->detached) {
 		/* A module that completes it once more shall find that out, not another request. */
 		rest(&a->resting, c);
 		if (a->resting.n <= CALLS_RESTING)
@@ -220,7 +220,7 @@ bool call_detach(struct capri_request *c)
 	c->body_at = 0;
 	c->body_held = c->body_told = false;
 	c->body_paused = c->stream_begun = c->stream_ok = false;
-	c->reported_slow = c->reported_stuck = c->abandoned = false;
+	c->reported_slow = c->reported_stuck = c->given_up = c->abandoned = false;
 	atomic_store_explicit(&c->tid, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->since_ns, request_since(c->r), memory_order_relaxed);
 	atomic_store_explicit(&c->body_bytes, c->collected ? c->body.total : 0,

@@ -28,7 +28,7 @@ static void nothing_there(struct capri_request *c)
 	char allow[HTTP_ALLOW_MAX];
 	size_t n;
 
-	if (!r)
+	if (!r || !request_limit_body(r, (uint64_t)c->app->conf->s.client_max_body_size))
 		return;
 	if (head->method == HTTP_M_OPTIONS && head->form == HTTP_ASTERISK_FORM) {
 		request_field(r, SLICE("Allow"), SLICE("GET, HEAD, POST, OPTIONS"));
@@ -37,9 +37,10 @@ static void nothing_there(struct capri_request *c)
 	}
 	n = c->skip > 0 ? 0 : http_router_allow(c->app->router, c->path, allow, sizeof(allow));
 	if (n == 0) {
-		request_problem(r, 404, "There is nothing at this path.");
+		request_problem(r, 404, "There is nothing at this path: no route of the app matches it.");
 		return;
 	}
+	request_route(r, app_route_label(c->app, c->path));
 	request_field(r, SLICE("Allow"), slice_from(allow, n));
 	if (head->method == HTTP_M_OPTIONS)
 		request_answer(r, 204, slice_from(NULL, 0), slice_from(NULL, 0));
@@ -173,6 +174,7 @@ static void run_async(struct capri_request *c)
 		return;
 	}
 	request_waits_as(c->r, SHM_ROW_PENDING);
+	atomic_store(&c->since_ns, loop_now(c->app->loop));
 	atomic_store(&c->at, CALL_PENDING);
 	look_begin(c->app, c);
 	c->holds++; /* it may be completed before its handler returns */

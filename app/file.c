@@ -179,7 +179,7 @@ int capri_respond_file_under(struct capri_request *c, const char *directory, str
 	char *name;
 	int dir, fd, err;
 
-	if (!directory || (path.len > 0 && memchr(path.p, '\0', path.len)))
+	if (!directory || (path.len > 0 && (!path.p || memchr(path.p, '\0', path.len))))
 		return CAPRI_E_INVALID;
 	while (path.len > 0 && path.p[0] == '/') {
 		path.p++;

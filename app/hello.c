@@ -9,7 +9,7 @@ static int hello(struct capri_request *r, void *arg)
 }
 
 static const struct capri_route routes[] = {
-	{.pattern = "*", .name = "/*", .handler = hello},
+	{.pattern = "*", .name = "/*", .handler = hello, .body = CAPRI_BODY_NONE},
 	{0},
 };
 

@@ -5,6 +5,7 @@
  */
 #include "app/app_priv.h"
 #include "base/clock.h"
+#include "base/copy.h"
 #include "base/log.h"
 #include "shm/dump.h"
 
@@ -47,11 +48,11 @@ void look_end(struct app *a, struct capri_request *c)
 	else
 		a->newest = c->older;
 	a->ndetached--;
-	if (c->reported_stuck)
+	if (c->given_up)
 		a->nstuck--;
 	if (c->abandoned)
 		set_abandoned(a, a->nabandoned - 1);
-	c->abandoned = c->reported_stuck = false;
+	c->abandoned = c->reported_stuck = c->given_up = false;
 	if (c->row_kept)
 		serve_row_end(a->serve, c->row);
 	c->row_kept = false;
@@ -70,6 +71,7 @@ void look_held(struct app *a, const struct route *rt, const char *what)
 {
 	uint64_t now = clock_coarse_ns(), from = loop_now(a->loop);
 
+	copy_check(); /* of a process that it forked off, and did not end */
 	if (a->ran_ns > from)
 		from = a->ran_ns;
 	a->ran_ns = now;
@@ -91,7 +93,6 @@ static void report(const struct capri_request *c, enum dump_kind kind)
 static void stuck(struct app *a, struct capri_request *c)
 {
 	c->reported_stuck = true;
-	a->nstuck++;
 	app_error(c, SHM_ERR_ABANDONED);
 	report(c, DUMP_STUCK);
 	/* The thread, or what it holds, is lost; a new worker has all of them. */
@@ -99,6 +100,13 @@ static void stuck(struct app *a, struct capri_request *c)
 		atomic_store_explicit(&a->slot->why, SHM_WHY_STUCK, memory_order_release);
 		heritage_poke_fd(a->h->master_efd);
 	}
+}
+
+/* By the next look the master has had the time to ask the thread: nobody waits for it any more. */
+static void give_up(struct app *a, struct capri_request *c)
+{
+	c->given_up = true;
+	a->nstuck++;
 	if (a->draining && !app_busy(a))
 		a->idle(a->idle_arg);
 }
@@ -126,6 +134,8 @@ static void look_at(struct app *a, struct capri_request *c, uint64_t now)
 		stuck(a, c);
 		return;
 	}
+	if (c->reported_stuck && !c->given_up)
+		give_up(a, c);
 	if (!c->reported_slow && a->conf->s.log_slow_requests && atomic_load(&c->tid) != 0 &&
 	    !c->streaming && now > since && now - since > slow_ns) {
 		c->reported_slow = true;

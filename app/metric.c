@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "shm/declare.h"
 
+#define MOST_SECONDS 1e9 /* what is above, or no number, is none */
+
 struct capri_metric {
 	_Atomic uint64_t *cell;
 	struct shm_hist *hist;
@@ -86,5 +88,6 @@ void capri_gauge_set(struct capri_metric *m, int64_t value)
 void capri_histogram_observe(struct capri_metric *m, double seconds)
 {
 	if (m && m->hist)
-		shm_hist_add_shared(m->hist, seconds > 0 ? (uint64_t)(seconds * 1e6) : 0, 1);
+		shm_hist_add_shared(m->hist, seconds > 0 && seconds < MOST_SECONDS ?
+					     (uint64_t)(seconds * 1e6) : 0, 1);
 }

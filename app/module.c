@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#define TIMER_MAX_MS (100ull * 366 * 24 * 3600 * 1000) /* what is later never comes */
 #define TEXT_MAX 3800 /* of a log line; what is longer is cut there anyway */
 
 static const struct app *app_of(const struct capri_worker *w)
@@ -31,6 +32,8 @@ const char *capri_strerror(int err)
 
 int capri_add_route(struct capri_worker *w, const struct capri_route *route)
 {
+	if (!w || !route)
+		return CAPRI_E_INVALID;
 	return app_route_add((struct app *)w, route) == 0 ? CAPRI_OK : CAPRI_E_INVALID;
 }
 
@@ -38,7 +41,7 @@ int capri_add_route(struct capri_worker *w, const struct capri_route *route)
 
 struct capri_str capri_setting(const struct capri_worker *w, const char *path)
 {
-	const char *text = conf_module_setting(app_of(w)->conf, path);
+	const char *text = path ? conf_module_setting(app_of(w)->conf, path) : NULL;
 
 	return (struct capri_str){text, text ? strlen(text) : 0};
 }
@@ -93,7 +96,7 @@ struct capri_timer *capri_timer_new(struct capri_worker *w, capri_timer_f *fn, v
 	struct app *a = (struct app *)w;
 	struct capri_timer *t;
 
-	if (!app_in_loop(a) || a->ntimers == MODULE_TIMERS)
+	if (!app_in_loop(a) || !fn || a->ntimers == MODULE_TIMERS)
 		return NULL;
 	t = calloc(1, sizeof(*t));
 	if (!t)
@@ -103,20 +106,35 @@ struct capri_timer *capri_timer_new(struct capri_worker *w, capri_timer_f *fn, v
 	return t;
 }
 
+/* Timers have no lock: from another thread they would break the loop's. */
+static bool may_touch(const struct capri_timer *t, const char *what)
+{
+	if (!t || app_in_loop(t->app))
+		return t != NULL;
+	log_errx("%s() of %s: not from this thread: a timer is the loop's", what,
+		 t->app->module.name);
+	return false;
+}
+
 void capri_timer_arm(struct capri_timer *t, uint64_t after_ms)
 {
-	/* From now, not from the begin of the turn: a start() that took long is no reason to hurry. */
+	if (!may_touch(t, "capri_timer_arm"))
+		return;
+	if (after_ms > TIMER_MAX_MS)
+		after_ms = TIMER_MAX_MS;
+	/* From now, not from the begin of the turn: a long start() is no reason to hurry. */
 	timer_arm(t->app->loop, &t->timer, clock_mono_ns() + after_ms * NS_PER_MS);
 }
 
 void capri_timer_disarm(struct capri_timer *t)
 {
-	timer_disarm(t->app->loop, &t->timer);
+	if (may_touch(t, "capri_timer_disarm"))
+		timer_disarm(t->app->loop, &t->timer);
 }
 
 void capri_timer_free(struct capri_timer *t)
 {
-	if (!t)
+	if (!may_touch(t, "capri_timer_free"))
 		return;
 	timer_disarm(t->app->loop, &t->timer);
 	t->app->ntimers--;

@@ -99,7 +99,8 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* Signals are the loop's; only what is sent to this very thread, or is its own fault, comes here. */
+/* Signals are the loop's; only what is sent to this very thread, or is its own fault, comes
+ * here. */
 static bool start_thread(struct pool *p)
 {
 	static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};

@@ -30,7 +30,8 @@ struct capri_str capri_query(const struct capri_request *c)
 struct capri_str capri_query_param(struct capri_request *c, const char *name)
 {
 	const struct capri_str none = {NULL, 0};
-	struct slice raw = http_query_find(c->head->query, slice_of(name));
+	const struct slice nothing = {NULL, 0};
+	struct slice raw = name ? http_query_find(c->head->query, slice_of(name)) : nothing;
 	char *out = raw.p ? call_alloc(c, raw.len + 1) : NULL;
 
 	return out ? (struct capri_str){out, http_query_decode(raw, out)} : none;
@@ -38,12 +39,13 @@ struct capri_str capri_query_param(struct capri_request *c, const char *name)
 
 struct capri_str capri_param(const struct capri_request *c, const char *name)
 {
-	return to_str(http_match_param(&c->match, slice_of(name)));
+	return name ? to_str(http_match_param(&c->match, slice_of(name)))
+		    : (struct capri_str){NULL, 0};
 }
 
 struct capri_str capri_header(const struct capri_request *c, const char *name)
 {
-	const struct http_field *f = http_find_field(c->head, slice_of(name), NULL);
+	const struct http_field *f = name ? http_find_field(c->head, slice_of(name), NULL) : NULL;
 
 	return f ? to_str(f->value) : (struct capri_str){NULL, 0};
 }
@@ -99,7 +101,7 @@ void *capri_alloc(struct capri_request *c, size_t size)
 
 char *capri_dup(struct capri_request *c, struct capri_str s)
 {
-	char *to = call_alloc(c, s.len + 1);
+	char *to = s.len < CALL_MEM_MAX && (s.p || s.len == 0) ? call_alloc(c, s.len + 1) : NULL;
 
 	if (to && s.len > 0)
 		memcpy(to, s.p, s.len);
@@ -184,6 +186,7 @@ int capri_on_cancel(struct capri_request *c, capri_cancel_f *fn, void *arg)
 
 void capri_working(struct capri_request *c, bool begins)
 {
+	if (begins)
+		atomic_store(&c->since_ns, clock_mono_ns());
 	atomic_store(&c->tid, begins ? dump_tid() : 0);
-	atomic_store(&c->since_ns, begins ? clock_mono_ns() : 0);
 }

@@ -26,8 +26,8 @@ static const char *unfit(const struct app *a, const struct capri_route *given)
 		return "it needs a pattern and a handler";
 	if (given->kind < CAPRI_INLINE || given->kind > CAPRI_ASYNC)
 		return "its kind is none of CAPRI_INLINE, CAPRI_POOL and CAPRI_ASYNC";
-	if (given->body < CAPRI_BODY_WHOLE || given->body > CAPRI_BODY_STREAM)
-		return "its body mode is neither CAPRI_BODY_WHOLE nor CAPRI_BODY_STREAM";
+	if (given->body < CAPRI_BODY_WHOLE || given->body > CAPRI_BODY_NONE)
+		return "its body mode is none of CAPRI_BODY_WHOLE, _STREAM and _NONE";
 	if (given->kind == CAPRI_INLINE && given->body == CAPRI_BODY_STREAM)
 		return "an inline handler gets its body whole: make it CAPRI_ASYNC or CAPRI_POOL";
 	if (given->kind == CAPRI_POOL && a->conf->s.thread_pool_size == 0)
@@ -111,6 +111,20 @@ const struct route *app_route_find(const struct app *a, const struct http_reques
 		return a->catch_all;
 	}
 	return NULL;
+}
+
+uint32_t app_route_label(const struct app *a, struct slice path)
+{
+	static const enum http_method usual[] = {
+		HTTP_M_GET, HTTP_M_POST, HTTP_M_PUT, HTTP_M_DELETE, HTTP_M_PATCH, HTTP_M_HEAD,
+		HTTP_M_OPTIONS,
+	};
+	struct http_match m;
+
+	for (size_t i = 0; i < sizeof(usual) / sizeof(usual[0]); i++)
+		if (http_router_match(a->router, usual[i], (struct slice){NULL, 0}, path, 0, &m))
+			return ((const struct route *)m.target)->label;
+	return 0;
 }
 
 void app_routes_free(struct app *a)

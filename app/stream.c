@@ -28,7 +28,7 @@ static bool flow_add(struct flow *f, const void *p, size_t len)
 		return true;
 	if (have == 0)
 		f->start = f->end = 0;
-	if (f->p && f->cap - f->end < len) {
+	if (f->start > 0 && f->cap - f->end < len) {
 		memmove(f->p, f->p + f->start, have);
 		f->start = 0;
 		f->end = have;
@@ -181,13 +181,15 @@ int capri_stream_begin(struct capri_request *c, int status, const char *type, in
 	char *kept = NULL;
 	int err;
 
-	if (c->route->kind == CAPRI_INLINE || status < 200 || status > 599)
+	if (c->route->kind == CAPRI_INLINE || status < 200 || status > 599 || !answer_type_ok(type))
 		return CAPRI_E_INVALID;
 	if (type && !(kept = capri_dup(c, (struct capri_str){type, strlen(type)})))
 		return CAPRI_E_NOMEM;
 	if (!answer_may_begin(c, &err))
 		return err;
-	c->answer = (struct answer){.status = status, .type = kept, .total = total < 0 ? -1 : total};
+	c->answer = (struct answer){
+		.status = status, .type = kept, .total = total < 0 ? -1 : total,
+	};
 	c->stream_sent = c->stream_taken = 0;
 	c->streaming = true;
 	if (atomic_load(&c->over))
@@ -200,7 +202,7 @@ int capri_write(struct capri_request *c, const void *p, size_t len)
 {
 	int rc = CAPRI_OK;
 
-	if (!c->streaming || c->out.ended || len > LONG_MAX)
+	if (!c->streaming || c->out.ended || len > LONG_MAX || (!p && len > 0))
 		return CAPRI_E_INVALID;
 	if (c->answer.total >= 0 && len > (uint64_t)c->answer.total - c->stream_sent)
 		return CAPRI_E_INVALID;
@@ -336,7 +338,7 @@ bool body_stream_taken(struct capri_request *c, struct slice *ret_data, bool *re
 {
 	struct flow *f = &c->in;
 
-	*ret_data = (struct slice){f->p ? f->p + f->start : NULL, flow_len(f)};
+	*ret_data = (struct slice){f->p + f->start, flow_len(f)};
 	*ret_end = f->ended;
 	f->start = f->end;
 	return ret_data->len > 0 || f->ended;
@@ -359,7 +361,7 @@ long capri_body_read(struct capri_request *c, void *buf, size_t cap)
 	bool resume = false;
 	long n;
 
-	if (c->route->kind != CAPRI_POOL || cap > LONG_MAX)
+	if (c->route->kind != CAPRI_POOL || cap > LONG_MAX || !buf)
 		return CAPRI_E_INVALID;
 	if (c->collected || c->route->body != CAPRI_BODY_STREAM)
 		return read_collected(c, buf, cap);
@@ -435,7 +437,8 @@ void body_deliver(struct capri_request *c)
 
 int capri_on_body(struct capri_request *c, capri_body_f *fn, void *arg)
 {
-	if (c->route->kind != CAPRI_ASYNC || (c->route->body != CAPRI_BODY_STREAM && !c->collected))
+	if (c->route->kind != CAPRI_ASYNC || !fn ||
+	    (c->route->body != CAPRI_BODY_STREAM && !c->collected))
 		return CAPRI_E_INVALID;
 	if (!app_in_loop(c->app))
 		return CAPRI_E_THREAD;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Names of functions from the symbol table of an ELF file (64 bits, little-endian). Nothing in the
- * file is believed: every offset, size and index is checked, and the work is bounded. No allocation.
+ * file is believed: every offset, size and index is checked, and the work is bounded. Nothing is
+ * allocated.
  */
 #ifndef BASE_ELF_H
 #define BASE_ELF_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * floor PORT: what the kernel's part of an answer costs. epoll_wait, recv, send of an answer that is
- * always the same; nothing is parsed, counted, logged or timed. A server that does these three calls
- * for each request cannot be cheaper than this, however fast the rest of it is.
+ * floor PORT: what the kernel's part of an answer costs. epoll_wait, recv, send of an answer that
+ * is always the same; nothing is parsed, counted, logged or timed. A server that does these three
+ * calls for each request cannot be cheaper than this, however fast the rest of it is.
  */
 #include <errno.h>
 #include <netinet/in.h>

@@ -2,13 +2,13 @@
 /*
  * A load generator that costs little: it asks, counts the bytes of the answers, asks again.
  *
- *   load [-c CONNECTIONS] [-s SECONDS | -n REQUESTS] [-p DEPTH] [-C] [-F FIELD]... [-u PATH] PORT
+ * load [-c CONNECTIONS] [-s SECONDS | -n REQUESTS] [-p DEPTH] [-C] [-F FIELD]... [-u PATH] PORT
  *
  * -p sends DEPTH requests at a time; -C asks for the end of the connection with each; -n ends after
  * so many answers (for what is counted per request). The first answer is read as HTTP; all others
  * must begin with the same status and be of the same length, so it is right only for answers of
- * constant length. Prints one line: answers, seconds, then p50, p90, p99 and the greatest latency of
- * a batch in microseconds, the bytes of an answer, errors (connections that ended, answers that
+ * constant length. Prints one line: answers, seconds, then p50, p90, p99 and the greatest latency
+ * of a batch in microseconds, the bytes of an answer, errors (connections that ended, answers that
  * were not like the first). Exit status 1 when it could not measure.
  */
 #include <errno.h>
@@ -223,7 +223,8 @@ int main(int argc, char **argv)
 		case 'C': closes = true; break;
 		case 'u': path = optarg; break;
 		case 'F':
-			used += (size_t)snprintf(fields + used, sizeof(fields) - used, "%s\r\n", optarg);
+			used += (size_t)snprintf(fields + used, sizeof(fields) - used,
+						 "%s\r\n", optarg);
 			break;
 		default: return 1;
 		}

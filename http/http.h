@@ -163,7 +163,8 @@ struct http_out {
 	bool over;
 };
 
-/* Inline: what is put is mostly a literal, and then a copy is a move or two instead of two calls. */
+/* Inline: what is put is mostly a literal, and then a copy is a move or two instead of two
+ * calls. */
 
 /* Room for n bytes, or NULL. */
 static inline char *http_reserve(struct http_out *o, size_t n)

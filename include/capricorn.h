@@ -92,8 +92,9 @@ enum capri_kind { CAPRI_INLINE, CAPRI_POOL, CAPRI_ASYNC };
 typedef int capri_handler_f(struct capri_request *r, void *arg);
 
 /* The body of a request: read whole before the handler is called (the default; it is in memory, or
- * mapped from a file when it is large), or taken by the handler as it comes (not inline). */
-enum capri_body_mode { CAPRI_BODY_WHOLE, CAPRI_BODY_STREAM };
+ * mapped from a file when it is large), taken by the handler as it comes (not inline), or not
+ * wanted: the handler is called at once, and what comes is thrown away. */
+enum capri_body_mode { CAPRI_BODY_WHOLE, CAPRI_BODY_STREAM, CAPRI_BODY_NONE };
 
 /*
  * A route. The pattern is matched with the path as capri_path() gives it: literal segments, {name}
@@ -262,9 +263,9 @@ CAPRI_EXPORT void capri_set_deadline(struct capri_request *r, uint32_t after_ms)
  * the request is still its own until it has. */
 CAPRI_EXPORT bool capri_cancelled(const struct capri_request *r);
 /* [loop, async handler] Calls fn in the loop when that happens, once, unless the request has been
- * completed. CAPRI_E_CANCELLED: it has happened already, and fn is not called. The request still has
- * to be completed, which fn may do. Where another thread may be just about to, that thread and fn
- * need a lock of the module's: the second of them gets CAPRI_E_TWICE. */
+ * completed. CAPRI_E_CANCELLED: it has happened already, and fn is not called. The request still
+ * has to be completed, which fn may do. Where another thread may be just about to, that thread and
+ * fn need a lock of the module's: the second of them gets CAPRI_E_TWICE. */
 typedef void capri_cancel_f(struct capri_request *r, void *arg);
 CAPRI_EXPORT int capri_on_cancel(struct capri_request *r, capri_cancel_f *fn, void *arg);
 /* [any] An async handler's thread says that it begins (true) or ends to work on the request, so
@@ -283,8 +284,9 @@ CAPRI_EXPORT int capri_respond(struct capri_request *r, int status, const char *
 			       const void *body, size_t len);
 CAPRI_EXPORT int capri_respond_text(struct capri_request *r, int status, const char *text);
 CAPRI_EXPORT int capri_respond_json(struct capri_request *r, int status, const char *json);
-/* Not copied: memory that stays as it is until release(arg) is called in the loop; with release
- * NULL it is static, or belongs to the request (its body, capri_alloc()). */
+/* Not copied: memory that stays as it is until release(arg) is called in the loop, at the earliest
+ * before this returns; with release NULL it is static, or belongs to the request (its body,
+ * capri_alloc()). */
 CAPRI_EXPORT int capri_respond_ref(struct capri_request *r, int status, const char *type,
 				   const void *body, size_t len, void (*release)(void *arg),
 				   void *arg);

@@ -3,8 +3,8 @@
  * Stacks in reports. A thread is asked for its stack and has a second to give it; a short-lived
  * child, the reporter, then gives names to the addresses and has a second, too; what it writes into
  * a pipe the master logs in one go. So nothing here waits: not for a process that hangs, not for a
- * file. When there is no stack, or the reporter does not end in time, that is said, and who is to be
- * killed is killed all the same.
+ * file. When there is no stack, or the reporter does not end in time, that is said, and who is to
+ * be killed is killed all the same.
  */
 #include "master/master_priv.h"
 
@@ -28,7 +28,8 @@
 #define EXPLAIN_MAX  8u
 #define TEXT_MAX     8192u
 
-enum explain_state { EXPLAIN_FREE, EXPLAIN_ASKED, EXPLAIN_RESOLVING };
+/* A process has one dump area: whoever comes while another thread of it is asked waits for that. */
+enum explain_state { EXPLAIN_FREE, EXPLAIN_WAITING, EXPLAIN_ASKED, EXPLAIN_RESOLVING };
 
 struct explain {
 	struct master *m;
@@ -257,10 +258,24 @@ static void look_at(struct explain *e)
 	}
 }
 
+static bool ask(struct explain *e)
+{
+	int rc = dump_ask(&e->m->shm, e->slot, e->pid, e->tid, DUMP_BY_MASTER, &e->ticket);
+
+	if (rc != 0) {
+		if (rc != -ENOTSUP)
+			no_stack(e, strerror(-rc));
+		return false;
+	}
+	e->state = EXPLAIN_ASKED;
+	e->since_ns = loop_now(e->m->loop);
+	master_tick_soon(e->m);
+	return true;
+}
+
 bool master_explain(struct master *m, const struct child *c, enum explain_kind kind, pid_t tid)
 {
 	struct explain *e = get(m);
-	int rc;
 
 	if (!e)
 		return false;
@@ -276,15 +291,11 @@ bool master_explain(struct master *m, const struct child *c, enum explain_kind k
 		no_stack(e, "asking for it would end a sleep");
 		return false;
 	}
-	rc = dump_ask(&m->shm, c->slot, c->pid, tid, DUMP_BY_MASTER, &e->ticket);
-	if (rc != 0) {
-		if (rc != -ENOTSUP)
-			no_stack(e, strerror(-rc));
-		return false;
+	if (master_explain_asks(m, c)) {
+		e->state = EXPLAIN_WAITING;
+		return true;
 	}
-	e->state = EXPLAIN_ASKED;
-	master_tick_soon(m);
-	return true;
+	return ask(e);
 }
 
 void master_explain_crash(struct master *m, const struct child *c, const struct dump_stack *stack)
@@ -306,6 +317,13 @@ void master_explain_look(struct master *m)
 	for (uint32_t i = 0; i < EXPLAIN_MAX; i++)
 		if (m->explain[i].state == EXPLAIN_ASKED)
 			look_at(&m->explain[i]);
+	for (uint32_t i = 0; i < EXPLAIN_MAX; i++) {
+		struct explain *e = &m->explain[i];
+
+		if (e->state == EXPLAIN_WAITING && !master_explain_asks(m, &m->child[e->slot]) &&
+		    !ask(e))
+			put(e);
+	}
 }
 
 void master_explain_died(struct master *m, const struct child *c)
@@ -313,10 +331,11 @@ void master_explain_died(struct master *m, const struct child *c)
 	for (uint32_t i = 0; i < EXPLAIN_MAX; i++) {
 		struct explain *e = &m->explain[i];
 
-		if (e->state != EXPLAIN_ASKED || e->pid != c->pid)
+		if (e->pid != c->pid)
 			continue;
-		look_at(e); /* it may have answered just before */
 		if (e->state == EXPLAIN_ASKED)
+			look_at(e); /* it may have answered just before */
+		if (e->state == EXPLAIN_ASKED || e->state == EXPLAIN_WAITING)
 			put(e);
 	}
 }
@@ -334,9 +353,10 @@ void master_explain_cancel(struct master *m, const struct child *c)
 	for (uint32_t i = 0; i < EXPLAIN_MAX; i++) {
 		struct explain *e = &m->explain[i];
 
-		if (e->state != EXPLAIN_ASKED || e->pid != c->pid)
+		if (e->pid != c->pid || (e->state != EXPLAIN_ASKED && e->state != EXPLAIN_WAITING))
 			continue;
-		dump_drop(&m->shm, e->slot, e->ticket);
+		if (e->state == EXPLAIN_ASKED)
+			dump_drop(&m->shm, e->slot, e->ticket);
 		put(e);
 	}
 }
@@ -346,11 +366,15 @@ static uint64_t step(struct explain *e, uint64_t now)
 	uint64_t begun = e->since_ns > e->m->fresh_ns ? e->since_ns : e->m->fresh_ns;
 	uint64_t due = begun + (e->state == EXPLAIN_ASKED ? ASK_NS : RESOLVE_NS);
 
+	if (e->state == EXPLAIN_WAITING)
+		due = begun + EXPLAIN_MAX * ASK_NS;
 	if (now < due)
-		return e->state == EXPLAIN_ASKED && now + LOOK_NS < due ? now + LOOK_NS : due;
+		return e->state != EXPLAIN_RESOLVING && now + LOOK_NS < due ? now + LOOK_NS : due;
 	if (e->state == EXPLAIN_ASKED) {
 		dump_drop(&e->m->shm, e->slot, e->ticket);
 		no_stack(e, "it did not run to give one within a second");
+	} else if (e->state == EXPLAIN_WAITING) {
+		no_stack(e, "other threads were asked all of the time");
 	} else {
 		log_addresses(e);
 	}

@@ -308,7 +308,7 @@ void master_clean_text(char *s); /* controls, which could forge log lines, becom
 enum explain_kind { EXPLAIN_TIMEOUT, EXPLAIN_STUCK, EXPLAIN_SLOW, EXPLAIN_CRASH };
 int master_explain_open(struct master *m);                        /* 0, or -1: no memory */
 void master_explain_close(struct master *m);
-void master_explain_child(struct master *m);                      /* child: closes its descriptors */
+void master_explain_child(struct master *m);                      /* child: its descriptors */
 /* Asks a thread for its stack and logs it when it has come; nothing is waited for. false: it cannot
  * be asked. Of a TIMEOUT master_explained() is called at the end, whatever that is. */
 bool master_explain(struct master *m, const struct child *c, enum explain_kind kind, pid_t tid);
@@ -326,7 +326,7 @@ void master_resolve(const struct dump_stack *s, const struct dump_object *list, 
 		    struct strbuf *out);
 
 /* ---- watch.c, too ---- */
-void master_explained(struct master *m, struct child *c);         /* its stack is told: it may die */
+void master_explained(struct master *m, struct child *c);         /* told: now it may die */
 
 /* ---- reap.c ---- */
 void master_reap(struct master *m, struct child *c);              /* if it has ended */

@@ -57,6 +57,8 @@ static enum shm_reason reason_of_code(struct master *m, const struct child *c, i
 		return c->reason;
 	if (code == HERITAGE_EXIT_OK && shm_get(&s->phase) == SHM_PH_DRAINING)
 		return REASON_TERMINATED;
+	if (c->state != CHILD_BOOTING)
+		return REASON_EXITED; /* a module's exit(), whatever its code */
 	if (code == HERITAGE_EXIT_APP || shm_get(&s->exit_code) == HERITAGE_EXIT_APP)
 		return REASON_APP_FAILED;
 	return code == HERITAGE_EXIT_BOOT ? REASON_BOOT_FAILED : REASON_EXITED;

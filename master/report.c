@@ -182,7 +182,8 @@ void master_report_call(struct master *m, const struct child *c, const struct du
 
 	if (known)
 		clean_view(&v);
-	master_describe_process(c->pid, call->tid, process, sizeof(process));
+	/* Of a pending call nobody may know a thread: then the loop's state stands there. */
+	master_describe_process(c->pid, call->tid ? call->tid : c->pid, process, sizeof(process));
 	describe(m, known ? &v : NULL, request, sizeof(request));
 	snprintf(text, sizeof(text), "%s (pid:%d) slot=%u thread=%d running=%.1fs %s %s",
 		 stuck ? "STUCK" : "SLOW", (int)c->pid, c->slot, (int)call->tid, running, process,
@@ -194,5 +195,9 @@ void master_report_call(struct master *m, const struct child *c, const struct du
 	snprintf(text, sizeof(text), "%s pid=%d thread=%d running=%.1fs", request, (int)c->pid,
 		 (int)call->tid, running);
 	shm_event_add(&m->shm, stuck ? "stuck_request" : "slow_request", text);
-	(void)master_explain(m, c, stuck ? EXPLAIN_STUCK : EXPLAIN_SLOW, call->tid);
+	if (call->tid != 0)
+		(void)master_explain(m, c, stuck ? EXPLAIN_STUCK : EXPLAIN_SLOW, call->tid);
+	else
+		log_warnx("  (pid:%d) no stack: no thread has said that it works on it "
+			  "(capri_working())", (int)c->pid);
 }

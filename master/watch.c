@@ -119,9 +119,9 @@ static struct generation *generation_of(struct master *m, const struct child *c)
 	return m->next.conf && c->generation == m->next.number ? &m->next : &m->cur;
 }
 
-/* The keeper samples, we judge: a wrong word costs one recycling in a worker's first minutes, no
- * more. Two samples in a row, so that a peak is none; and not before the worker is some age, so that
- * a limit below what every worker takes is no storm. */
+/* The keeper samples, we judge: a wrong word costs a recycling, no more. Two samples in a row,
+ * so that a peak is none; and not before the worker is some age, so that a limit below what every
+ * worker takes is no storm. */
 static void watch_memory(struct master *m, struct child *c, uint64_t now)
 {
 	const struct settings *set = &conf_of(m, c)->s;
@@ -142,8 +142,8 @@ static void watch_memory(struct master *m, struct child *c, uint64_t now)
 		struct generation *g = generation_of(m, c);
 
 		if (!g->memory_told && age_ns < ms_to_ns(MEMORY_AGE_MS))
-			log_warnx("MAX_WORKER_MEMORY: a fresh worker (pid:%d) has %.1f MB already; none "
-				  "is replaced before it is %.0f s old", (int)c->pid,
+			log_warnx("MAX_WORKER_MEMORY: a fresh worker (pid:%d) has %.1f MB already; "
+				  "none is replaced before it is %.0f s old", (int)c->pid,
 				  (double)bytes / 1e6, (double)least_ns / NS_PER_S);
 		g->memory_told = true;
 		return;

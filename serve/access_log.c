@@ -169,35 +169,49 @@ static void add_u64(struct line *l, uint64_t v, unsigned digits_min)
 	add(l, tmp + at, sizeof(tmp) - at);
 }
 
-/* At most `shown` bytes of a value that a client chose. */
+/* How many bytes from p on, at most n, are shown as they are. */
+static size_t plain_run(const char *p, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && p[i] >= 0x20 && p[i] <= 0x7e && p[i] != '"' && p[i] != '\\')
+		i++;
+	return i;
+}
+
+/* At most `shown` bytes of a value that a client chose. Runs are copied whole: almost always there
+ * is nothing to escape. */
 static void add_escaped(struct line *l, struct slice s, size_t shown)
 {
 	static const char hex[] = "0123456789abcdef";
-	size_t limit = l->cap - l->len;
+	size_t room = l->cap - l->len;
 
-	if (limit > shown)
-		limit = shown;
-	limit += l->len;
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		char esc[4] = {(char)c};
-		size_t n = 1;
+	if (room > shown)
+		room = shown;
+	while (s.len > 0) {
+		size_t n = plain_run(s.p, s.len < room ? s.len : room);
+		unsigned char c;
+		char esc[4] = "\\";
 
-		if (c == '"' || c == '\\') {
-			esc[0] = '\\';
-			esc[1] = (char)c;
-			n = 2;
-		} else if (c < 0x20 || c > 0x7e) {
-			esc[0] = '\\';
+		add(l, s.p, n);
+		room -= n;
+		s = (struct slice){s.p + n, s.len - n};
+		if (s.len == 0 || room == 0)
+			return;
+		c = (unsigned char)*s.p;
+		n = 2;
+		esc[1] = (char)c;
+		if (c != '"' && c != '\\') {
+			n = 4;
 			esc[1] = 'x';
 			esc[2] = hex[c >> 4];
 			esc[3] = hex[c & 15];
-			n = 4;
 		}
-		if (n > limit - l->len)
+		if (n > room)
 			return;
-		memcpy(l->p + l->len, esc, n);
-		l->len += n;
+		add(l, esc, n);
+		room -= n;
+		s = (struct slice){s.p + 1, s.len - 1};
 	}
 }
 

@@ -225,6 +225,12 @@ static void fd_take(struct serve *s, int fd)
 	s->fd_mine[fd / 8] |= (uint8_t)(1u << fd % 8);
 }
 
+void serve_reserve_fd(struct serve *s, int fd)
+{
+	if ((uint32_t)fd < s->fd_max)
+		s->fd_mine[fd / 8] |= (uint8_t)(1u << fd % 8);
+}
+
 static void fd_close(struct serve *s, int fd)
 {
 	if ((uint32_t)fd < s->fd_max)
@@ -248,6 +254,10 @@ static void conn_free(struct conn *c)
 		request_abort(c->req);
 	account_flush(s);
 	timer_disarm(s->loop, &c->timer);
+	/* A process that a module forks has the socket, too, until it gives it up: closing it does
+	 * not take it out of the epoll then, which would go on telling of what is gone. */
+	if (s->forks)
+		(void)loop_watch(s->loop, &c->watch, 0);
 	loop_forget(s->loop, &c->watch);
 	fd_close(s, c->watch.fd);
 	c->watch.fd = -1;

@@ -92,6 +92,7 @@ int serve_new(const struct serve_options *o, struct serve **ret_serve)
 	s->loop = o->loop;
 	s->slot = shm_slot(s->h->shm, s->h->slot);
 	s->keeper = o->keeper;
+	s->forks = !s->keeper && s->h->conf->app == CONF_APP_MODULE;
 	s->handler = o->handler;
 	s->handler_arg = o->handler_arg;
 	s->max = o->connections_max;

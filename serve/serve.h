@@ -53,9 +53,9 @@ void request_on_gone(struct request *r, request_gone_f *cb, void *arg);
  * the answer: nobody can know before something is written. */
 void request_on_hangup(struct request *r, request_gone_f *cb);
 
-/* Is this within an event of its own connection (its handler is being called, say)? Then nothing that
- * is done with the request calls anybody; else it may carry on the connection, and with it call the
- * handler of the next request, before it returns. */
+/* Is this within an event of its own connection (its handler is being called, say)? Then nothing
+ * that is done with the request calls anybody; else it may carry on the connection, and with it
+ * call the handler of the next request, before it returns. */
 bool request_in_event(const struct request *r);
 /* Calls fn(arg) as within such an event; the request may have ended when it returns. */
 void request_run(struct request *r, void (*fn)(void *arg), void *arg);
@@ -136,6 +136,10 @@ struct serve_options {
 size_t serve_timers(uint32_t connections_max);
 int serve_new(const struct serve_options *o, struct serve **ret_serve); /* 0 or -errno */
 void serve_free(struct serve *s);
+
+/* A descriptor that is the process's own, and never a connection's: when accept() gives its number,
+ * somebody has closed it, and a CHECK fails before it is used as either. */
+void serve_reserve_fd(struct serve *s, int fd);
 
 /* In a forked copy of the process: closes the clients' descriptors and nothing else. */
 void serve_abandon(struct serve *s);

@@ -154,6 +154,7 @@ struct serve {
 	const struct settings *set;
 	struct loop *loop;
 	struct shm_slot *slot;
+	bool forks;                    /* code of others runs here: it may fork */
 	bool keeper;
 	serve_handler_f *handler;
 	void *handler_arg;

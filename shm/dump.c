@@ -183,7 +183,7 @@ bool dump_next_call(const struct shm *s, uint32_t slot, uint32_t *seen, struct d
 			.row = row >= 1 && row <= s->geo.rows ? row - 1 : UINT32_MAX,
 			.since_ns = atomic_load_explicit(&c->since_ns, memory_order_acquire),
 		};
-		if ((ret->kind == DUMP_SLOW || ret->kind == DUMP_STUCK) && ret->tid > 0)
+		if ((ret->kind == DUMP_SLOW || ret->kind == DUMP_STUCK) && ret->tid >= 0)
 			return true;
 	}
 	return false;

@@ -23,7 +23,7 @@
 /* ---- a process that can be asked ---- */
 
 /* Once, in the thread of the loop, before others start: the process answers into its slot's area
- * and leaves last words when it crashes (where a signal has no handler yet: sanitizers have theirs).
+ * and leaves last words when it crashes (for signals without a handler: sanitizers have theirs).
  * The thread that calls it can be asked from then on. `efd` is written when a stack has come: the
  * master's eventfd; -1 = none. 0, or -errno: no memory for a signal stack. */
 int dump_open(struct shm *s, uint32_t slot, int efd);
@@ -31,7 +31,7 @@ int dump_open(struct shm *s, uint32_t slot, int efd);
 void dump_close(void);
 
 /* Each other thread that runs user code, at its begin: a signal stack of its own, so that it can
- * tell of a stack overflow. A thread that did not call this can be asked all the same. 0, -errno. */
+ * tell of a stack overflow. A thread that did not call this can be asked, too. 0, -errno. */
 int dump_thread_init(void);
 void dump_thread_fini(void); /* at its end */
 /* [any thread] The row of the request that this thread works at, UINT32_MAX = none: what a crash is
@@ -44,9 +44,10 @@ void dump_thread_row(uint32_t row);
 void dump_objects(void);
 
 enum dump_kind { DUMP_SLOW = 1, DUMP_STUCK = 2 };
-/* [loop] Tells the master that a thread of this process is slow or stuck with a request (its row,
- * or UINT32_MAX; when the thread began with it). The master asks the thread for its stack and logs
- * both. Does not wait. The last SHM_CALLS are kept; the master logs a few a second. */
+/* [loop] Tells the master that a thread of this process (0: none that is known) is slow or stuck
+ * with a request (its row, or UINT32_MAX; when the thread began with it). The master asks the
+ * thread for its stack and logs both. Does not wait. The last SHM_CALLS are kept; the master logs a
+ * few a second. */
 void dump_report_thread(enum dump_kind kind, pid_t tid, uint32_t row, uint64_t since_ns);
 pid_t dump_tid(void); /* of the calling thread */
 
@@ -95,7 +96,7 @@ uint32_t dump_own_objects(struct dump_object ret[SHM_OBJECTS]);
 
 struct dump_call {
 	enum dump_kind kind;
-	pid_t tid;
+	pid_t tid;               /* 0 = none that is known */
 	uint32_t row;            /* UINT32_MAX = none */
 	uint64_t since_ns;
 };

@@ -324,6 +324,16 @@ int shm_create(struct shm *s, const char *name, const struct shm_geometry *g, bo
 
 void shm_child(struct shm *s)
 {
+	static const enum shm_section_id masters[] = {
+		SHM_SEC_ROUTES, SHM_SEC_EXITS, SHM_SEC_EVENTS, SHM_SEC_MODULE,
+	};
+	struct shm_section sec[SHM_SEC_COUNT];
+
+	/* A stray write of a module ends it, not the names that every later worker asks for. */
+	if (shm_layout(&s->geo, sec) == s->size)
+		for (size_t i = 0; i < sizeof(masters) / sizeof(masters[0]); i++)
+			(void)mprotect(s->base + sec[masters[i]].offset, sec[masters[i]].size,
+				       PROT_READ); /* without: as safe as the module is */
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	s->lock_fd = -1;

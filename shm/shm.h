@@ -55,7 +55,8 @@ enum shm_command {
 	SHM_CMD_QUIT        /* leave at once */
 };
 
-enum shm_why { SHM_WHY_NONE, SHM_WHY_MAX_REQUESTS, SHM_WHY_STUCK }; /* [L] why it asks for a successor */
+/* [L] why it asks for a successor */
+enum shm_why { SHM_WHY_NONE, SHM_WHY_MAX_REQUESTS, SHM_WHY_STUCK };
 
 struct shm_counters {        /* [L] one word per row of shm/metrics.def that is kept per slot */
 #define SHM_COUNTER(name, help) _Atomic uint64_t name;
@@ -85,7 +86,7 @@ struct shm_slot {
 	_Atomic uint64_t requests_life;           /* requests of this incarnation (MAX_REQUESTS) */
 	_Atomic uint64_t requests_goal;           /* recycle at so many; 0 = never */
 	_Atomic uint32_t exit_code;               /* 4 = a worker's app cannot be loaded */
-	_Atomic uint32_t abandoned;               /* calls that nobody waits for; reset by recovery */
+	_Atomic uint32_t abandoned;               /* calls nobody waits for; reset by recovery */
 
 	/* [K] sampled from /proc */
 	SHM_ALIGNED _Atomic uint64_t rss_bytes;

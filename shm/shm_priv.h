@@ -62,7 +62,8 @@ int shm_create_by(struct shm *s, const char *name, const struct shm_geometry *g,
 enum claim_state { CLAIM_FREE, CLAIM_ASKED, CLAIM_FILLING, CLAIM_DONE };
 static inline uint64_t claim_make(int32_t tid, uint32_t ticket, uint32_t who, uint32_t state)
 {
-	return (uint64_t)(uint32_t)tid << 32 | (uint64_t)(ticket & 0xffffff) << 8 | who << 4 | state;
+	return (uint64_t)(uint32_t)tid << 32 | (uint64_t)(ticket & 0xffffff) << 8 | who << 4 |
+	       state;
 }
 static inline uint32_t claim_state(uint64_t claim) { return claim & 0xf; }
 static inline uint32_t claim_ticket(uint64_t claim) { return (uint32_t)(claim >> 8) & 0xffffff; }

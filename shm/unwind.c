@@ -223,7 +223,9 @@ int dump_thread_init(void)
 
 	if (me.stack || (sigaltstack(NULL, &was) == 0 && !(was.ss_flags & SS_DISABLE)))
 		return 0; /* a sanitizer's, say, which will free it */
-	me.size = GUARD_BYTES + STACK_BYTES + (least > 0 ? ((size_t)least + 4095) & ~(size_t)4095 : 0);
+	me.size = GUARD_BYTES + STACK_BYTES;
+	if (least > 0)
+		me.size += ((size_t)least + 4095) & ~(size_t)4095;
 	me.stack = mmap(NULL, me.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (me.stack == MAP_FAILED) {
 		me.stack = NULL;
@@ -395,8 +397,9 @@ void dump_report_thread(enum dump_kind kind, pid_t tid, uint32_t row, uint64_t s
 		return;
 	n = shm_get(&d->calls);
 	atomic_store_explicit(&d->call[n % SHM_CALLS].about,
-			      (uint64_t)(uint32_t)tid << 32 | (uint64_t)((row + 1) & 0xffffff) << 8 |
-			      (uint64_t)kind, memory_order_release);
+			      (uint64_t)(uint32_t)tid << 32 |
+			      (uint64_t)((row + 1) & 0xffffff) << 8 | (uint64_t)kind,
+			      memory_order_release);
 	atomic_store_explicit(&d->call[n % SHM_CALLS].since_ns, since_ns, memory_order_release);
 	atomic_store_explicit(&d->calls, n + 1, memory_order_release);
 	if (own.efd >= 0)

@@ -467,8 +467,8 @@ bool status_make_active(const struct heritage *h, struct strbuf *out, int *statu
 
 /* ---- slow requests ---- */
 
-/* "request=ID method=GET path=/x client=ADDRESS age=1.2s ...": the master's line, see report.c there.
- * A path may hold anything; what cannot be told apart stays in the text. */
+/* "request=ID method=GET path=/x client=ADDRESS age=1.2s ...": the master's line (report.c
+ * there). A path may hold anything; what cannot be told apart stays in the text. */
 static void slow_fields(struct doc *d, json_t *o, const char *text)
 {
 	char id[49] = "", method[17] = "", path[129] = "", client[49] = "";
@@ -485,8 +485,8 @@ static void slow_fields(struct doc *d, json_t *o, const char *text)
 	doc_text(d, o, "client", client[0] ? client : NULL);
 }
 
-/* The newest requests that held a loop or a thread for longer than SLOW_REQUEST_THRESHOLD, and where
- * they were found at. What was slow without holding anything is in the error log. */
+/* The newest requests that held a loop or a thread for SLOW_REQUEST_THRESHOLD, and where they were
+ * found at. What was slow without holding anything is in the error log. */
 bool status_make_slow(const struct heritage *h, struct strbuf *out, int *status)
 {
 	json_t *root = json_object(), *requests = json_array();

@@ -49,12 +49,12 @@ class Container:
         self.id = cid
 
     @classmethod
-    def run(cls, *options, env=None, args=()):
+    def run(cls, *options, env=None, image=NAME):
         """`docker run` with a port of the engine's choice and a health check each second."""
         settings = {"ADMIN_TOKEN": TOKEN, **(env or {})}
         return cls(docker("run", "--detach", "--label", NAME, "--publish", "127.0.0.1::8000",
                           "--health-interval", "1s", *options,
-                          *[f"--env={k}={v}" for k, v in settings.items()], NAME, *args))
+                          *[f"--env={k}={v}" for k, v in settings.items()], image))
 
     def inspect(self):
         return json.loads(docker("inspect", self.id))[0]
@@ -179,6 +179,25 @@ def check_app(run):
     c = run(env={"CAPRICORN_APP": "builtin:hello"}).wait_health()
     assert c.request("GET", "/").body == b"Hello, World!"
     assert "/_capricorn/health: healthy" in c.exec("capricorn", "--health").stdout
+
+
+def check_module(run):
+    """A module that a build stage compiles, as docs/DOCKER.md says."""
+    dockerfile = (f"FROM {NAME}-build AS build\n"
+                  "RUN gcc -O2 -fPIC -shared -I /out/usr/local/include -o /app.so "
+                  "/src/examples/hello/hello.c\n"
+                  f"FROM {NAME}\nCOPY --from=build /app.so /app/\n"
+                  "ENV CAPRICORN_APP=/app/app.so\n")
+    with tempfile.TemporaryDirectory(prefix="capricorn-test-") as tmp:
+        with open(os.path.join(tmp, "Dockerfile"), "w", encoding="utf-8") as f:
+            f.write(dockerfile)
+        build_stages(tmp, NAME + "-module")
+    c = run(*HARDENED, image=NAME + "-module").wait_health()
+    assert c.request("GET", "/").body == b"Hello, World!"
+    docker("kill", "--signal", "HUP", c.id)
+    wait_until(lambda: "generation 2 serves" in c.log(), 30, c.log)
+    assert c.request("GET", "/").body == b"Hello, World!"
+    c.wait_health()
 
 
 def check_health_fails(run):
@@ -329,13 +348,18 @@ class Tally:
         return True
 
 
-def build(image):
+def build_stages(directory, name):
     """Both stages have a name, so that they can be removed."""
+    docker("build", "--target", "build", "--tag", name + "-build", directory)
+    docker("build", "--tag", name, directory)
+
+
+def build(image):
     if image:
         docker("tag", image, NAME)
+        docker("tag", image + "-build", NAME + "-build")
         return
-    for target in (["--target", "build", "--tag", NAME + "-build"], ["--tag", NAME]):
-        docker("build", *target, TOP)
+    build_stages(TOP, NAME)
 
 
 def test_run(tally):
@@ -375,14 +399,15 @@ def clean_up(keep):
     left = docker("ps", "-aq", "--filter", f"label={NAME}").split()
     if left:
         docker("rm", "--force", "--volumes", *left)
-    for image in () if keep else (NAME, NAME + "-build"):
-        execute("docker", "rmi", image, check=False)
+    for name in [NAME + "-module"] + ([] if keep else [NAME]):
+        execute("docker", "rmi", name, name + "-build", check=False)
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--keep", action="store_true", help="keep the images")
-    ap.add_argument("--image", help="look at this image instead of building one")
+    ap.add_argument("--image", help="look at this image instead of building one; it and "
+                    "IMAGE-build are what --keep has left")
     args = ap.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that it is cleaned up
     r = execute("docker", "info", check=False) if shutil.which("docker") else None

@@ -36,7 +36,7 @@ static void on_copy(void)
 
 	if (!h)
 		return;
-	copy_is = true;
+	copy_set();
 	own.h = NULL;
 	dump_close();
 	check_set_sink(NULL);
@@ -60,6 +60,7 @@ void copy_guard(const struct heritage *h, struct loop *l, struct serve *s, int t
 {
 	static bool registered;
 
+	copy_watch();
 	own.h = h;
 	own.loop = l;
 	own.serve = s;

@@ -141,7 +141,7 @@ static void on_term_signal(int sig)
 	int saved = errno;
 
 	(void)sig;
-	if (self && !copy_is)
+	if (self && !copy_is())
 		(void)!write(self->term.fd, &one, sizeof(one)); /* full: it is told already */
 	errno = saved;
 }
@@ -209,8 +209,10 @@ static void keep(struct worker *w, int fd, bool listener)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) == 0)
-		w->kept[w->nkept++] = (struct kept){fd, listener, st.st_dev, st.st_ino};
+	if (fstat(fd, &st) != 0)
+		return;
+	w->kept[w->nkept++] = (struct kept){fd, listener, st.st_dev, st.st_ino};
+	serve_reserve_fd(w->serve, fd);
 }
 
 /* A closed descriptor leaves the epoll without a word: nobody would be told of a command, or of a
@@ -232,13 +234,15 @@ static void check_descriptors(const struct worker *w)
 
 static int keep_all(struct worker *w)
 {
-	w->kept = calloc(4 + (size_t)w->h->nlisteners, sizeof(*w->kept));
+	w->kept = calloc(6 + (size_t)w->h->nlisteners, sizeof(*w->kept));
 	if (!w->kept)
 		return -1;
 	keep(w, loop_fd(w->loop), false);
 	keep(w, w->command.fd, false);
 	keep(w, w->lifeline.fd, false);
 	keep(w, w->term.fd, false);
+	keep(w, w->h->master_efd, false);
+	keep(w, app_fd(w->app), false);
 	for (uint32_t i = 0; i < w->h->nlisteners; i++)
 		keep(w, w->h->listeners[i].fd, true);
 	return 0;
@@ -300,12 +304,13 @@ static int boot(struct worker *w)
 	struct serve_options o = {
 		.heritage = w->h, .connections_max = max, .handler = app_handle,
 	};
-	int rc, term = term_fd(w); /* before a thread of the app is there that could be ended by it */
+	int rc, term = term_fd(w); /* before there is a thread of the app that it could end */
 
 	if (loop_init(&w->loop, serve_timers(max) + ACCEPT_TIMERS + APP_TIMERS + 2) != 0) {
 		log_err("cannot make an event loop");
 		return HERITAGE_EXIT_BOOT;
 	}
+	copy_guard(w->h, w->loop, NULL, term); /* start() may fork, too */
 	if (app_new(w->h, w->loop, &w->app) != 0)
 		return HERITAGE_EXIT_APP;
 	o.loop = w->loop;

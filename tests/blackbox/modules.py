@@ -10,8 +10,8 @@ import tempfile
 from lib import TOP, Server
 
 SOURCES = os.path.join(TOP, "tests", "modules")
-FLAGS = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Werror",
-         "-Wno-missing-field-initializers", "-O1", "-g", "-fPIC", "-shared", "-pthread"]
+FLAGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers", "-O1",
+         "-g", "-fPIC", "-shared", "-pthread"]
 
 _made = {}
 _dir = None
@@ -42,7 +42,8 @@ def module(name, *defines, to=None):
     """The path of tests/modules/NAME.c, compiled with these macros (`KEY=value`)."""
     key = (name, *defines)
     if key not in _made:
-        out = os.path.join(directory(), f"{name}-{len(_made)}.so")
+        out = os.path.join(directory(), str(len(_made)), name + ".so")
+        os.mkdir(os.path.dirname(out))
         compile_to(out, os.path.join(SOURCES, name + ".c"), *FLAGS,
                    "-I" + os.path.join(TOP, "include"), *("-D" + d for d in defines))
         _made[key] = out

@@ -77,9 +77,9 @@ def test_api_echo_bounds_what_it_repeats(server):
 
 def test_api_methods_and_paths(server):
     r = server.request("DELETE", "/")
-    assert (r.status, r.header("allow")) == (405, "GET, HEAD")
+    assert (r.status, r.header("allow")) == (405, "GET, HEAD, OPTIONS")
     r = server.get("/echo")
-    assert (r.status, r.header("allow")) == (405, "POST")
+    assert (r.status, r.header("allow")) == (405, "POST, OPTIONS")
     r = server.request("HEAD", "/")
     assert r.status == 200 and int(r.header("content-length")) > 10 and r.body == b""
     r = server.get("/nothing/here")

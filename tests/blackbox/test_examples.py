@@ -1,228 +1,301 @@
 # SPDX-License-Identifier: MIT
-"""examples/: built as a user would, against what was installed, and each endpoint asked."""
+"""The examples: built as a user would, against the installed header alone, and asked everything."""
+import hashlib
 import os
-import re
-import shutil
 import subprocess
+import threading
 import time
 
 import pytest
 
 import lib
-from lib import TOP, wait_until
-from modules import compile_to, compiler
+from lib import wait_until
+from modules import compiler
 
-pytestmark = pytest.mark.sanitize
-EXAMPLES = os.path.join(TOP, "examples")
+SOURCES = {"hello": "hello/hello.c", "json": "json/notes.c", "blocking": "blocking/blocking.c",
+           "async": "async/async.c", "stream": "stream/stream.c", "files": "files/files.c"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def example(installed, tmp_path_factory):
-    """example(name) -> its shared object, compiled with the flags of its README."""
-    out = tmp_path_factory.mktemp("examples")
-    [pc] = [os.path.join(d, "capricorn.pc") for d, _, names in os.walk(installed)
-            if "capricorn.pc" in names]
-    env = {**os.environ, "PKG_CONFIG_PATH": os.path.dirname(pc)}
-
-    def flags(*packages, **more):
-        return subprocess.run(["pkg-config", "--cflags", "--libs", *packages], check=True,
-                              env={**env, **more}, capture_output=True, text=True).stdout.split()
+    """example(name) -> path of the module."""
+    where = tmp_path_factory.mktemp("examples")
+    pc = subprocess.run(["find", installed, "-name", "capricorn.pc"], capture_output=True,
+                        text=True, check=True).stdout.strip()
+    env = {**os.environ, "PKG_CONFIG_PATH": os.path.dirname(pc),
+           "PKG_CONFIG_SYSROOT_DIR": installed}
+    cflags = subprocess.run(["pkg-config", "--cflags", "capricorn"], env=env, capture_output=True,
+                            text=True, check=True).stdout.split()
+    made = {}
 
     def build(name):
-        so = out / f"{name}.so"
-        if not so.exists():
-            [source] = [f for f in os.listdir(os.path.join(EXAMPLES, name)) if f.endswith(".c")]
-            # What is installed lies in a sysroot; jansson does not.
-            use = flags("capricorn", PKG_CONFIG_SYSROOT_DIR=installed)
-            use += flags("jansson") if name == "json" else []
-            cmd = [*compiler(), "-std=c11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared",
-                   *[f for f in use if not f.startswith("-l")], "-pthread", "-o", str(so),
-                   os.path.join(EXAMPLES, name, source), *[f for f in use if f.startswith("-l")]]
-            r = subprocess.run(cmd, capture_output=True, text=True, check=False)
-            assert r.returncode == 0, r.stderr
-        return str(so)
+        if name not in made:
+            out = str(where / f"{name}.so")
+            libs = ["-ljansson"] if name == "json" else []
+            subprocess.run([*compiler(), "-std=c11", "-Wall", "-Wextra",
+                            "-Werror", "-O2", "-g", "-fPIC", "-shared", *cflags, "-o", out,
+                            os.path.join(lib.TOP, "examples", SOURCES[name]), *libs], check=True)
+            made[name] = out
+        return made[name]
+    os.chmod(where, 0o755)
     return build
 
 
-def served(s, path, code):
-    """How often /metrics and /status say that a route was answered so."""
-    routes = s.get("/_capricorn/api/v1/performance/stats").json()["routes"]
-    m = s.metrics().sum("capricorn_http_requests_total", route=path, code=code)
-    assert any(r["route"] == path for r in routes)
-    return m
+@pytest.mark.sanitize
+def test_hello(serve, example):
+    s = serve(example("hello"), workers=2)
+    assert s.get("/").body == b"Hello, World!"
+    r = s.request("HEAD", "/")
+    assert (r.status, r.body, r.header("content-length")) == (200, b"", "13")
+    r = s.request("POST", "/")
+    assert (r.status, r.header("allow")) == (405, "GET, HEAD, OPTIONS")
+    assert s.request("OPTIONS", "/").status == 204
+    assert s.get("/hello").status == 404
+    m = s.metrics()
+    assert m.sum("capricorn_http_requests_total", route="/", method="GET", code="200") == 1
+    assert m.sum("capricorn_http_requests_total", route="/", method="POST", code="405") == 1
+    assert m.sum("capricorn_http_requests_total", route="other", method="GET", code="404") == 1
 
 
-def counted(s):
-    return s.status()["totals"]["requests"]
+@pytest.mark.sanitize
+def test_json(serve, example):
+    s = serve(example("json"), workers=1, config="module: {limit: 2}\n")
+    r = s.request("POST", "/notes", body=b'{"text": "one"}')
+    assert (r.status, r.header("location")) == (201, "/notes/1")
+    assert r.json() == {"id": 1, "text": "one"}
+    assert s.get("/notes/1").json()["text"] == "one"
+    assert s.request("POST", "/notes", body=b"{").status == 400
+    for body, status in (("", 400), ("{}", 422), ("[]", 422), ('{"text": 1}', 422)):
+        assert s.request("POST", "/notes", body=body).status == status, body
+    assert s.request("POST", "/notes", body=b'{"text": "two"}').status == 201
+    r = s.request("POST", "/notes", body=b'{"text": "three"}')
+    assert r.status == 507 and r.header("content-type") == "application/problem+json"
+    assert [n["id"] for n in s.get("/notes").json()] == [1, 2]
+    assert s.request("DELETE", "/notes/1").status == 204
+    assert s.request("DELETE", "/notes/1").status == 404
+    for path in ("/notes/1", "/notes/x", "/notes/1x", "/notes/0", "/notes/-1",
+                 "/notes/99999999999999999999"):
+        assert s.get(path).status == 404, path
+    r = s.request("PUT", "/notes/2")
+    assert (r.status, r.header("allow")) == (405, "GET, HEAD, DELETE, OPTIONS")
+    m = s.metrics()
+    assert m.sum("notes_created_total") == 2
+    assert m.sum("notes_held") == 1
+    assert m.sum("capricorn_http_requests_total", route="/notes/{id}", method="DELETE",
+                 code="204") == 1
+    known = {x["name"]: x["value"] for x in s.status()["module"]["metrics"]}
+    assert known == {"notes_created_total": 2, "notes_held": 1}
 
 
-def test_every_example_has_a_test_and_a_description():
-    names = sorted(n for n in os.listdir(EXAMPLES) if os.path.isdir(os.path.join(EXAMPLES, n)))
-    assert names == ["async", "blocking", "files", "hello", "json", "stream"]
-    with open(os.path.join(EXAMPLES, "README.md"), encoding="utf-8") as f:
-        index = f.read()
-    for name in names:
-        assert f"({name}/)" in index
-        with open(os.path.join(EXAMPLES, name, "README.md"), encoding="utf-8") as f:
-            text = f.read()
-        assert "pkg-config" in text and "curl" in text
-        assert "-std=c11" in text and f"capricorn ./{name}.so" in text.replace("notes.so", "json.so")
+@pytest.mark.sanitize
+def test_blocking(serve, example):
+    """Eight sleep at the same time in one worker, and its loop serves on."""
+    s = serve(example("blocking"), workers=1, env={"THREAD_POOL_SIZE": 8})
+    took = []
+
+    def ask():
+        begun = time.monotonic()
+        assert s.get("/sleep?ms=600").json() == {"slept_ms": 600}
+        took.append(time.monotonic() - begun)
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    begun = time.monotonic()
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(took) == 8
+    assert time.monotonic() - begun < 8 * 0.6  # not one after the other
+    assert s.metrics().sum("capricorn_http_requests_total", route="/sleep", method="GET",
+                           code="200") == 8
 
 
-def test_hello(example):
-    with lib.Server(example("hello"), workers=1) as s:
-        r = s.get("/")
-        assert (r.status, r.body) == (200, b"Hello, World!")
-        assert r.header("content-type") == "text/plain; charset=utf-8"
-        assert s.request("HEAD", "/").header("content-length") == "13"
-        assert s.request("POST", "/").status == 405
-        assert s.get("/none").status == 404
-        assert served(s, "/", "200") == 2
-        assert counted(s) == 4
-
-
-def test_json(example):
-    with lib.Server(example("json"), workers=1, config="module: {limit: 2}\n") as s:
-        assert s.get("/notes").json() == []
-        r = s.request("POST", "/notes", body='{"text": "caf\\u00e9"}')
-        assert (r.status, r.header("location"), r.json()) == (201, "/notes/1",
-                                                              {"id": 1, "text": "café"})
-        assert s.request("POST", "/notes", body='{"text": "two"}').status == 201
-        r = s.request("POST", "/notes", body='{"text": "three"}')
-        assert (r.status, r.header("content-type")) == (507, "application/problem+json")
-        assert s.get("/notes/2").json() == {"id": 2, "text": "two"}
-        assert [n["id"] for n in s.get("/notes").json()] == [1, 2]
-        for body, status in (("{", 400), ("", 400), ("[]", 422), ('{"text": 1}', 422)):
-            assert s.request("POST", "/notes", body=body).status == status, body
-        for path in ("3", "0", "x", "1x", "-1", "99999999999999999999"):
-            assert s.get(f"/notes/{path}").status == 404, path
-        assert s.metrics().sum("notes_held") == 2
-        r = s.request("DELETE", "/notes/1")
-        assert (r.status, r.body) == (204, b"")
-        assert s.request("DELETE", "/notes/1").status == 404
-        assert s.metrics().sum("notes_held") == 1
-        assert s.request("POST", "/notes", body='{"text": "four"}').json()["id"] == 3
-        assert s.metrics().sum("notes_created_total") == 3
-        metrics = {m["name"]: m["value"] for m in s.status()["module"]["metrics"]}
-        assert metrics == {"notes_created_total": 3, "notes_held": 2}
-        r = s.request("PUT", "/notes/2")
-        assert (r.status, r.header("allow")) == (405, "GET, HEAD, DELETE, OPTIONS")
-        assert served(s, "/notes/{id}", "204") == 1
-        assert served(s, "/notes", "201") == 3
-
-
-def test_blocking(example):
-    with lib.Server(example("blocking"), workers=1, env={"THREAD_POOL_SIZE": 2}) as s:
-        begin = time.monotonic()
-        assert s.get("/sleep?ms=100").json() == {"slept_ms": 100}
-        assert time.monotonic() - begin >= 0.1
-        for ms in ("-1", "60001"):
-            assert s.get(f"/sleep?ms={ms}").status == 400
-        with s.connect() as c, s.connect() as d: # two at once, and the loop goes on
-            for x in (c, d):
-                x.send("GET /sleep?ms=400 HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert s.get("/sleep?ms=x").json() == {"slept_ms": 0}
-            for x in (c, d):
-                assert x.response().json() == {"slept_ms": 400}
-        # Whose client leaves ends early.
+@pytest.mark.sanitize
+def test_blocking_ends_with_its_client(serve, example):
+    s = serve(example("blocking"), workers=1)
+    for ms in ("-1", "60001"):
+        assert s.get(f"/sleep?ms={ms}").status == 400
+    for leave in ("reset", "shutdown"):
         with s.connect() as c:
             c.send("GET /sleep?ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n")
-            wait_until(lambda: len(active(s)) == 2, what="the handler")
-            c.reset()
-        wait_until(lambda: len(active(s)) == 1, 5, "its end")
-        assert served(s, "/sleep", "200") == 4
-        assert not s.log_lines("ERROR")
+            wait_until(lambda: active(s, "/sleep") == ["running"], what="the handler")
+            getattr(c, leave)()
+            wait_until(lambda: active(s, "/sleep") == [], 5, "its end")
+    # That is no failure of the handler.
+    assert s.metrics().sum("capricorn_errors_total", type="handler_failed") == 0
+    assert not s.log_lines("ERROR")
 
 
-def active(s):
-    return s.get("/_capricorn/api/v1/performance/active-requests").json()["requests"]
+def active(s, path):
+    """States of the requests of that path."""
+    doc = s.get(s.prefix + "/api/v1/performance/active-requests").json()
+    return sorted(q["state"] for q in doc["requests"] if q["path"] == path)
 
 
-def test_async(example):
-    with lib.Server(example("async"), workers=1) as s:
-        begin = time.monotonic()
-        assert s.get("/later?ms=100").body == b"Now.\n"
-        assert time.monotonic() - begin >= 0.1
-        assert s.get("/later?ms=-1").status == 400
-        assert s.get("/compute?n=20").body == b"6765\n"
-        assert s.get("/compute?n=41").status == 400
-        with s.connect() as c, s.connect() as d, s.connect() as e:
-            for x in (c, d, e):
-                x.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
-            wait_until(lambda: len(active(s)) == 4, what="three that wait")
-            e.reset()
-            wait_until(lambda: len(active(s)) == 3, what="one to leave")
-            assert s.request("POST", "/tell", body="word").body == b"told 2\n"
-            assert c.response().body == d.response().body == b"word"
-        assert s.request("POST", "/tell", body="word").body == b"told 0\n"
-        with s.connect() as c:
-            c.send("GET /later?ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n")
-            wait_until(lambda: len(active(s)) == 2, what="one that waits")
-            c.reset()
-            wait_until(lambda: len(active(s)) == 1, what="its end")
-        assert served(s, "/wait", "200") == 2
-        assert served(s, "/tell", "200") == 2
-        assert not s.log_lines("ERROR")
+@pytest.mark.sanitize
+def test_queue_of_the_pool_is_bounded(serve, example):
+    s = serve(example("blocking"), workers=1, env={"THREAD_POOL_SIZE": 1, "TASK_QUEUE_SIZE": 1})
+    with s.connect() as a, s.connect() as b:
+        a.send("GET /sleep?ms=3000 HTTP/1.1\r\nHost: a\r\n\r\n")
+
+        def states():
+            return active(s, "/sleep")
+        wait_until(lambda: states() == ["running"], what="a running request")
+        b.send("GET /sleep?ms=3000 HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: states() == ["queued", "running"], what="a queued request")
+        r = s.get("/sleep?ms=1")
+        assert (r.status, r.header("retry-after")) == (503, "1")
+        # Both leave: the queued one never runs, and the other one is told to end.
+        a.close()
+        b.close()
+        wait_until(lambda: states() == [], what="no request")
+    assert s.get("/sleep?ms=1").status == 200
+    assert s.metrics().sum("capricorn_errors_total", route="/sleep", type="queue_full") == 1
 
 
-def test_stream(example):
-    with lib.Server(example("stream"), workers=1) as s:
-        r = s.get("/count?to=5")
-        assert (r.header("transfer-encoding"), r.body) == ("chunked", b"1\n2\n3\n4\n5\n")
-        assert s.get("/count?to=100000").body.count(b"\n") == 100000
-        text = b"Some Words 123 " * 20000
-        r = s.request("POST", "/upper", body=text)
-        assert r.body == text.upper()
-        with s.connect() as c: # both ways at once: a piece comes back before the next is sent
-            c.send("POST /upper HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-            assert c._head()[1] == 200
-            for piece in (b"abc", b"def"):
-                c.send(b"3\r\n" + piece + b"\r\n")
-                assert c.read_line() == b"3"
-                assert c.read_exactly(5) == piece.upper() + b"\r\n"
-            c.send("0\r\n\r\n")
-            assert c.read_line() == b"0"
-        with s.connect() as c:
-            c.send("GET /clock HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert dict(c._head()[3])["content-type"] == "text/event-stream"
-            for n in (1, 2):
-                want = b"event: tick\ndata: %d\n\n" % n
-                assert c.read_line() == b"%x" % len(want)
-                assert c.read_exactly(len(want) + 2) == want + b"\r\n"
-            c.reset()
-        assert s.request("HEAD", "/clock").status == 200
-        wait_until(lambda: len(active(s)) == 1, what="the end of the clocks")
-        assert served(s, "/count", "200") == 2
-        assert served(s, "/upper", "200") == 2
-        assert not s.log_lines("ERROR")
+@pytest.mark.sanitize
+def test_async(serve, example):
+    s = serve(example("async"), workers=1)
+    assert s.get("/later?ms=50").body == b"Now.\n"
+    assert s.get("/compute?n=20").body == b"6765\n"
+    with s.connect() as a, s.connect() as b:
+        for c in (a, b):
+            c.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+
+        def pending():
+            return active(s, "/wait")
+        wait_until(lambda: pending() == ["pending"] * 2, what="two that wait")
+        assert s.request("POST", "/tell", body=b"news").body == b"told 2\n"
+        assert a.response().body == b.response().body == b"news"
+    with s.connect() as c:
+        c.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: pending() == ["pending"], what="one that waits")
+    wait_until(lambda: pending() == [], what="none: it has left")
+    assert s.request("POST", "/tell", body=b"news").body == b"told 0\n"
+    assert s.get("/later?ms=-1").status == s.get("/compute?n=41").status == 400
+    with s.connect() as c:
+        c.send("GET /later?ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: active(s, "/later") == ["pending"], what="one that waits")
+    wait_until(lambda: active(s, "/later") == [], what="none: it has left")
+    m = s.metrics()
+    assert m.sum("capricorn_http_requests_total", route="/wait", code="200") == 2
+    assert m.sum("capricorn_http_requests_total", route="/tell", code="200") == 2
 
 
-def test_files(example, tmp_path):
-    d = tmp_path / "www"
-    d.mkdir()
-    (d / "index.html").write_text("<p>front</p>")
-    (d / "a.txt").write_text("0123456789")
-    (tmp_path / "secret").write_text("secret")
-    (d / "out").symlink_to("../secret")
-    with lib.Server(example("files"), workers=1, config=f"module: {{directory: '{d}'}}\n") as s:
-        r = s.get("/")
-        assert (r.status, r.body) == (200, b"<p>front</p>")
-        assert r.header("content-type").startswith("text/html")
-        r = s.get("/files/a.txt")
-        assert (r.status, r.body) == (200, b"0123456789")
-        assert s.get("/files/a.txt", {"If-None-Match": r.header("etag")}).status == 304
-        r = s.get("/files/a.txt", {"Range": "bytes=2-4"})
-        assert (r.status, r.body) == (206, b"234")
-        assert s.get("/files/none").status == 404
-        assert s.get("/files/out").status == 403
-        assert s.get("/files/%2e%2e/secret").status == 404
-        assert served(s, "/files/*", "200") == 1
-        assert served(s, "/files/*", "304") == 1
-        assert counted(s) == 7
+@pytest.mark.sanitize
+def test_stream(serve, example):
+    s = serve(example("stream"), workers=1)
+    with s.connect() as c:  # each event is sent when it happens, not when many have come together
+        c.send("GET /clock HTTP/1.1\r\nHost: a\r\n\r\n")
+        text = b""
+        begun = time.monotonic()
+        while b"data: 2\n\n" not in text:
+            text += c.read_line()
+        assert b"text/event-stream" in text and b"event: tick\n" in text.replace(b"\r\n", b"\n")
+        assert time.monotonic() - begun < 5 * lib.PATIENCE
+    expected = "".join(f"{i}\n" for i in range(1, 50001)).encode()
+    assert s.get("/count?to=50000").body == expected
+    body = os.urandom(300000).hex().encode()
+    r = s.request("POST", "/upper", body=body)
+    assert hashlib.sha256(r.body).digest() == hashlib.sha256(body.upper()).digest()
+    with s.connect() as c:  # a piece comes back before the next one is sent
+        c.send("POST /upper HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while c.read_line():
+            pass
+        for piece in (b"abc", b"def"):
+            c.send(b"3\r\n" + piece + b"\r\n")
+            assert c.read_line() == b"3"
+            assert c.read_exactly(5) == piece.upper() + b"\r\n"
+        c.send("0\r\n\r\n")
+        assert c.read_line() == b"0"
+    assert s.request("HEAD", "/clock").status == 200
+    wait_until(lambda: _alone(s), what="the end of the clocks")
+    assert not s.log_lines("ERROR")
 
 
+def _alone(s):
+    """Nothing runs on: neither a request nor what has outlived one."""
+    return s.get(s.prefix + "/api/v1/performance/active-requests").json()["total"] == 1
+
+
+def test_a_slow_reader_costs_no_memory(serve, example):
+    s = serve(example("stream"), workers=1)
+    rss = s.status()["workers"][0]["rss_bytes"]
+    with s.connect(rcvbuf=4096) as c:
+        c.send("GET /count?to=100000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+        c.read_exactly(100000)
+        time.sleep(1)  # it could produce a hundred megabytes meanwhile
+        grown = s.status()["workers"][0]["rss_bytes"] - rss
+        assert grown < 20 << 20
+    wait_until(lambda: s.status()["workers"][0]["in_flight"] <= 1, what="the end of the stream")
+
+
+@pytest.mark.sanitize
+def test_files(serve, example, tmp_path):
+    (tmp_path / "index.html").write_text("<h1>front</h1>")
+    data = os.urandom(200000)
+    (tmp_path / "data.bin").write_bytes(data)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.css").write_text("a {}")
+    os.symlink("/etc/hostname", tmp_path / "out")
+    os.mkfifo(tmp_path / "pipe")
+    os.chmod(tmp_path, 0o755)
+    s = serve(example("files"), workers=1,
+              config=f"module: {{directory: {tmp_path}}}\nlarge_file_threshold: 100k\n")
+    r = s.get("/")
+    assert (r.body, r.header("content-type")) == (b"<h1>front</h1>", "text/html; charset=utf-8")
+    r = s.get("/files/data.bin")  # by sendfile
+    assert r.body == data and r.header("accept-ranges") == "bytes"
+    etag, modified = r.header("etag"), r.header("last-modified")
+    for given, first, last in (("0-9", 0, 9), ("199990-", 199990, 199999), ("-5", 199995, 199999),
+                               ("5-150005", 5, 150005)):
+        r = s.get("/files/data.bin", {"Range": f"bytes={given}"})
+        assert (r.status, r.body) == (206, data[first:last + 1])
+        assert r.header("content-range") == f"bytes {first}-{last}/200000"
+    assert s.get("/files/data.bin", {"Range": "bytes=0-9", "If-Range": etag}).status == 206
+    r = s.get("/files/data.bin", {"Range": "bytes=0-9", "If-Range": '"other"'})
+    assert (r.status, r.body) == (200, data)
+    r = s.get("/files/data.bin", {"Range": "bytes=200000-"})
+    assert (r.status, r.header("content-range")) == (416, "bytes */200000")
+    for field in ({"If-None-Match": etag}, {"If-Modified-Since": modified}):
+        r = s.get("/files/data.bin", field)
+        assert (r.status, r.body, r.header("etag")) == (304, b"", etag)
+    assert s.get("/files/data.bin", {"If-Match": '"other"'}).status == 412
+    r = s.request("HEAD", "/files/data.bin")
+    assert (r.status, r.header("content-length"), r.body) == (200, "200000", b"")
+    assert s.get("/files/sub/a.css").header("content-type") == "text/css; charset=utf-8"
+    for path, status in (("/files/none", 404), ("/files/sub", 404), ("/files/", 404),
+                         ("/files/pipe", 404), ("/files/out", 403),
+                         ("/files/..%2f..%2fetc/passwd", 404), ("/files/sub/../../x", 404)):
+        assert s.get(path).status == status, path
+    assert not s.log_lines("ERROR")
+
+
+def test_large_files_are_not_compressed(serve, example, tmp_path):
+    (tmp_path / "small.txt").write_text("text " * 5000)
+    (tmp_path / "large.txt").write_text("text " * 50000)
+    os.chmod(tmp_path, 0o755)
+    s = serve(example("files"), workers=1,
+              config=f"module: {{directory: {tmp_path}}}\nlarge_file_threshold: 100k\n")
+    gz = {"Accept-Encoding": "gzip"}
+    assert s.get("/files/small.txt", gz).header("content-encoding") == "gzip"
+    r = s.get("/files/large.txt", gz)
+    assert r.header("content-encoding") is None and len(r.body) == 250000
+
+
+@pytest.mark.sanitize
 def test_files_needs_its_directory(example):
     r = lib.run(example("files"), "--bind", "127.0.0.1:0", "-w", "1")
     assert r.returncode == 4
-    assert re.search("module: directory: is missing", r.stderr)
-    assert shutil.which("pkg-config")
+    assert "module: directory: is missing" in r.stderr
+
+
+def test_each_example_is_described():
+    where = os.path.join(lib.TOP, "examples")
+    with open(os.path.join(where, "README.md"), encoding="utf-8") as f:
+        index = f.read()
+    names = [n for n in os.listdir(where) if os.path.isdir(os.path.join(where, n))]
+    assert sorted(names) == sorted(SOURCES)
+    for name in names:
+        assert f"({name}/" in index
+        with open(os.path.join(where, name, "README.md"), encoding="utf-8") as f:
+            assert "curl" in f.read()

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A module with a route for every feature of the interface, for tests/blackbox/test_modules.py. What
- * happens to it is counted by name ("notes": GET /notes gives them as JSON), so that a test can wait
- * for it; handlers wait at a gate that a test opens, instead of sleeping.
+ * A module with a route for every feature of the interface, for tests/blackbox/test_module_*.py.
+ * What happens to it is counted by name ("notes": GET /notes gives them as JSON), so that a test
+ * can wait for it; handlers wait at a gate that a test opens, instead of sleeping.
  */
 #include <capricorn.h>
 #include <pthread.h>
@@ -703,7 +703,8 @@ static int who(struct capri_request *r, void *arg)
 	(void)arg;
 	return capri_respond_json(
 		r, 200, capri_format(r, "{\"pid\":%d,\"slot\":%u,\"generation\":%u,\"data\":%s}",
-				     (int)getpid(), capri_worker_slot(w), capri_worker_generation(w),
+				     (int)getpid(), capri_worker_slot(w),
+				     capri_worker_generation(w),
 				     capri_data(w) == &notes ? "true" : "false").p);
 }
 
@@ -739,8 +740,8 @@ static int accepts(struct capri_request *r, void *arg)
 	for (size_t i = 0; i < body.len; i++)
 		sum = sum * 31 + (unsigned char)body.p[i];
 	return capri_respond_text(r, 200,
-				  capri_format(r, "%s %zu %lu %.*s", (const char *)arg, body.len, sum,
-					       S(id)).p);
+				  capri_format(r, "%s %zu %lu %.*s", (const char *)arg, body.len,
+					       sum, S(id)).p);
 }
 
 /* ---- the module ---- */

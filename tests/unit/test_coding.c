@@ -20,7 +20,7 @@
 
 static const struct shm_geometry geo = {
 	.slots = 2, .rows = CONNS, .routes = 2, .series = 64, .ring_bytes = 4096, .exits = 4,
-	.events = 8,
+	.events = 8, .errors = 32,
 };
 
 enum way { COPIED, TAKEN, REF, PULLED, PULLED_KNOWN, FILED };

@@ -220,7 +220,8 @@ static void test_interest_changes(void **state)
 	loop_free(l);
 }
 
-/* Told once, again when more comes or the interest is set anew; the end of the stream is told too. */
+/* Told once, again when more comes or the interest is set anew; the end of the stream is told
+ * too. */
 static void test_an_edge_is_told_once(void **state)
 {
 	struct source a;

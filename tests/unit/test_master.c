@@ -532,7 +532,7 @@ static void test_bad_asks_are_survived(void **state)
 		fm_signal(&f, SIGHUP);
 		fm_wait_log(&f, "Reload finished", 1);
 		check_declared(&f, cases[i].how == FM_DECLARE_DEAF ||
-			       cases[i].how == FM_DECLARE_FLOOD ? 4 : 3, 0);
+			       cases[i].how == FM_DECLARE_FLOOD ? 3 : 2, 0);
 		assert_int_equal(fm_log_count(&f, "on its control socket"), 1);
 		fm_end(&f);
 	}

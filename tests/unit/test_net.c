@@ -49,6 +49,22 @@ static void test_parse_and_format(void **state)
 	}
 }
 
+static void test_v4_is_formatted_as_by_the_library(void **state)
+{
+	struct net_addr a = addr("1.2.3.4");
+	char out[NET_TEXT_MAX], want[INET_ADDRSTRLEN];
+
+	(void)state;
+	for (unsigned v = 0; v < 256; v++)
+		for (unsigned at = 0; at < 4; at++) {
+			a.bytes[at] = (uint8_t)v;
+			a.bytes[(at + 1) % 4] = (uint8_t)(v * 7);
+			assert_non_null(inet_ntop(AF_INET, a.bytes, want, sizeof(want)));
+			assert_int_equal(net_addr_format(&a, out), strlen(want));
+			assert_string_equal(out, want);
+		}
+}
+
 static void test_parse_refuses(void **state)
 {
 	static const char *const bad[] = {
@@ -197,6 +213,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse_and_format),
+		cmocka_unit_test(test_v4_is_formatted_as_by_the_library),
 		cmocka_unit_test(test_parse_refuses),
 		cmocka_unit_test(test_sockaddr),
 		cmocka_unit_test(test_mapped),

@@ -168,7 +168,8 @@ static void handle(struct serve *s, struct request *r, void *arg)
 		request_answer(r, 200, (struct slice){type, sizeof(type)}, SLICE("x"));
 	} else if (slice_eq(path, SLICE("/fork"))) {
 		f->pieces = fork();
-		copy_is = f->pieces == 0; /* the worker does it, and more: see test_worker_copy.c */
+		if (f->pieces == 0)
+			copy_set(); /* the worker does it, and more: see test_worker_copy.c */
 		request_answer(r, 200, SLICE("text/plain"),
 			       f->pieces ? SLICE("parent") : SLICE("child"));
 	} else if (!slice_eq(path, SLICE("/later"))) {

@@ -236,6 +236,35 @@ static pid_t start_master(bool child_gives_up)
 	return pid;
 }
 
+/* Names and histories are the master's: a stray write of a child ends the child. */
+static void test_children_cannot_write_what_is_the_masters(void **state)
+{
+	struct shm s;
+
+	(void)state;
+	assert_int_equal(create(&s, NULL), 0);
+	volatile char *const at[] = {
+		(char *)s.head, (char *)s.routes, (char *)s.exits, (char *)s.events,
+		(char *)s.module,
+		(char *)s.slots, /* the only one that it may */
+	};
+	for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+		pid_t pid = fork();
+		int status;
+
+		if (pid == 0) {
+			shm_child(&s);
+			(void)signal(SIGSEGV, SIG_DFL); /* a sanitizer has its own */
+			*at[i] = 1;
+			_exit(0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, i + 1 < sizeof(at) / sizeof(at[0]) ? SIGSEGV : 0);
+	}
+	shm_event_add(&s, "test", "the master may");
+	shm_destroy(&s);
+}
+
 static void test_stale(void **state)
 {
 	struct shm s;
@@ -490,6 +519,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bad_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_foreign, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_name_lost, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_children_cannot_write_what_is_the_masters,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stale, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lock_is_inherited_until_given_up, setup,
 						teardown),

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 
 #include "base/copy.h"
 #include "base/loop.h"
@@ -69,7 +70,7 @@ static int look_around(int epfd)
 {
 	struct shm_slot *slot = shm_slot(&seg, 1);
 
-	if (!copy_is)
+	if (!copy_is())
 		return 1;
 	for (int i = 0; i < nfds; i++)
 		if (fcntl(fds[i], F_GETFD) >= 0)
@@ -94,7 +95,7 @@ static void test_a_copy_has_nothing(void **state)
 		_exit(look_around(epfd));
 	assert_int_equal(exit_of(pid), 0);
 	assert_int_equal(shm_get(&shm_slot(&seg, 1)->requests_life), 7);
-	assert_false(copy_is);
+	assert_false(copy_is());
 	assert_true(fcntl(epfd, F_GETFD) >= 0);
 }
 
@@ -111,6 +112,20 @@ static void test_a_copy_that_comes_back_ends(void **state)
 	assert_int_equal(exit_of(pid), 70);
 }
 
+/* By the bare system call nobody is told of it; it ends all the same. */
+static void test_a_copy_of_the_bare_system_call(void **state)
+{
+	pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+
+	(void)state;
+	if (pid == 0) {
+		copy_check();
+		_exit(1);
+	}
+	assert_false(copy_is());
+	assert_int_equal(exit_of(pid), 70);
+}
+
 /* A copy is a process of its own: it may fork, too, and dies by the usual signals. */
 static void test_a_copy_of_a_copy(void **state)
 {
@@ -122,7 +137,7 @@ static void test_a_copy_of_a_copy(void **state)
 		int status = 1;
 
 		if (again == 0)
-			_exit(copy_is ? 3 : 4);
+			_exit(copy_is() ? 3 : 4);
 		waitpid(again, &status, 0);
 		_exit(WEXITSTATUS(status));
 	}
@@ -151,7 +166,7 @@ static void test_programs_can_be_started(void **state)
 	assert_int_equal(WEXITSTATUS(system("exit 4")), 4);
 	assert_int_equal(posix_spawn(&pid, "/bin/sh", NULL, NULL, argv, environ), 0);
 	assert_int_equal(exit_of(pid), 5);
-	assert_false(copy_is);
+	assert_false(copy_is());
 	for (int i = 0; i < nfds; i++)
 		assert_true(fcntl(fds[i], F_GETFD) >= 0);
 }
@@ -161,6 +176,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_copy_has_nothing),
 		cmocka_unit_test(test_a_copy_that_comes_back_ends),
+		cmocka_unit_test(test_a_copy_of_the_bare_system_call),
 		cmocka_unit_test(test_a_copy_of_a_copy),
 		cmocka_unit_test(test_programs_can_be_started),
 	};
