@@ -145,7 +145,8 @@ static bool own(struct capri_request *c, struct answer *a)
 		copy = malloc(a->len > 0 ? a->len : 1);
 		if (!copy)
 			return false;
-		memcpy(copy, a->body, a->len);
+		if (a->len > 0)
+			memcpy(copy, a->body, a->len);
 		*a = (struct answer){
 			.way = WAY_REF, .status = a->status, .type = type, .body = copy,
 			.len = a->len, .release = free, .release_arg = copy,
@@ -303,7 +304,8 @@ static bool fields_room(struct capri_request *c, uint32_t need)
 	to = call_alloc(c, cap);
 	if (!to)
 		return false;
-	memcpy(to, c->fields, c->fields_len);
+	if (c->fields_len > 0)
+		memcpy(to, c->fields, c->fields_len);
 	c->fields = to;
 	c->fields_cap = cap;
 	return true;

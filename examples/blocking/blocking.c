@@ -5,6 +5,7 @@
  *
  *   GET /sleep?ms=250
  */
+#define _POSIX_C_SOURCE 200809L /* nanosleep() */
 #include <capricorn.h>
 #include <stdlib.h>
 #include <time.h>

@@ -6,6 +6,7 @@
  *   GET /notes          POST /notes {"text": "..."}
  *   GET /notes/{id}     DELETE /notes/{id}
  */
+#define _POSIX_C_SOURCE 200809L /* strdup() */
 #include <capricorn.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -87,6 +88,7 @@ static int create(struct capri_request *r, void *arg)
 	json_t *doc = json_loadb(body.p, body.len, 0, &err);
 	const char *text = json_string_value(json_object_get(doc, "text"));
 	struct note *n = all->note;
+	char *copy = NULL;
 	int rc;
 
 	(void)arg;
@@ -96,10 +98,12 @@ static int create(struct capri_request *r, void *arg)
 		rc = capri_problem(r, 422, "\"text\" is missing, or is no string.");
 	else if (all->n >= all->limit)
 		rc = capri_problem(r, 507, "There is no room for another note.");
+	else if (!(copy = strdup(text)))
+		rc = CAPRI_E_NOMEM;
 	else {
 		while (n->id)
 			n++;
-		*n = (struct note){++all->next_id, strdup(text)};
+		*n = (struct note){++all->next_id, copy};
 		all->n++;
 		capri_counter_add(all->created, 1);
 		capri_gauge_add(all->held, 1);

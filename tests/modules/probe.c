@@ -354,6 +354,7 @@ static int inline_slow(struct capri_request *r, void *arg)
 	struct timespec t = {0, number(r, "ms", 150) * 1000000};
 
 	(void)arg;
+	note("slow_began");
 	nanosleep(&t, NULL);
 	return capri_respond_text(r, 200, "slow");
 }
@@ -460,6 +461,7 @@ static int pool_stream(struct capri_request *r, void *arg)
 	long n;
 
 	(void)arg;
+	note("body_began");
 	if (number(r, "gate", 0))
 		gate_wait(r, true);
 	while ((n = capri_body_read(r, buf, sizeof(buf))) > 0) {
@@ -527,6 +529,7 @@ static int async_stream(struct capri_request *r, void *arg)
 	(void)arg;
 	t->r = r;
 	t->pauses = (unsigned long)number(r, "pauses", 0);
+	note("body_began");
 	if (capri_on_body(r, take, t) != CAPRI_OK)
 		return CAPRI_E_INVALID;
 	capri_on_cancel(r, take_cancelled, t);
@@ -766,6 +769,7 @@ static const struct capri_route routes[] = {
 	{"GET", "/async/hold", hold, .kind = CAPRI_ASYNC},
 	{"GET", "/async/short", hold, .kind = CAPRI_ASYNC, .timeout_ms = 200},
 	{"GET", "/inline/slow", inline_slow, .kind = CAPRI_INLINE},
+	{"GET", "/pool/slow", inline_slow, .kind = CAPRI_POOL},
 	{"GET", "/async/thread", from_thread, .kind = CAPRI_ASYNC},
 	{"GET", "/async/thread-short", from_thread, .kind = CAPRI_ASYNC, .timeout_ms = 200},
 	{"GET", "/async/post", post_from_thread, .kind = CAPRI_ASYNC},
