@@ -63,9 +63,9 @@ int log_file_reopen(struct log_file *f);
  * sent the descriptor since it may not open the path. */
 void log_file_adopt(struct log_file *f, int fd);
 void log_file_close(struct log_file *f);
-/* For a file that nobody else writes, after its writer was killed: the kernel may have taken a part
- * of the last write. Takes away what follows the last newline, so that the line can be written anew.
- * Nothing is done to what is no regular file, or may not be read. */
+/* For a file that nobody else writes, after its writer was killed: the kernel may have taken a
+ * part of the last write. Takes away what follows the last newline, so that the line can be written
+ * anew. Nothing is done to what is no regular file, or may not be read. */
 void log_file_mend(struct log_file *f);
 /* Writes whole lines; the number of bytes written (0 when it would block), -1 with errno. */
 long log_file_write(struct log_file *f, const char *p, size_t len);
