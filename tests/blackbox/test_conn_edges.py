@@ -430,9 +430,11 @@ def test_a_request_in_flight_is_finished_by_a_draining_worker(serve):
     with s.connect() as c, s.connect() as head:
         c.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc")
         head.send(b"GET /head HTTP/1.1\r\nHost")
-        for pid in s.worker_pids():
+        old = s.worker_pids()
+        for pid in old:
             os.kill(pid, signal.SIGTERM)
         s.wait_ready()
+        wait_until(lambda: not set(old) & set(s.worker_pids()), what="the draining of both")
         c.send(b"def")
         r = c.response()
         assert (r.json()["body_bytes"], r.header("connection")) == (6, "close")

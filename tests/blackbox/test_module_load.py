@@ -40,7 +40,7 @@ BAD_ROUTES = [
     ('{"GE T", "/e", hello}', r'"/e" of small: '),
     ('{"GET", "/", all}', r'"/" of small: .*GET'),
     ('{"GET", "/f/{x}", all}, {NULL, "/f/{y}", all}', r'"/f/\{y\}" of small: '),
-    ('{"GET", NULL, hello}', r'"" of small: it needs a pattern'),
+    ('{"GET", NULL, hello}', r'"" of small: it has no pattern or no handler'),
     ('{"GET", "*", all}', r'"\*" of small: "\*" is for every method'),
     ('{NULL, "*", all}', r'"\*" of small: there can be one "\*" only'),
     ('{"GET", "/g", hello, .kind = 9}', r'"/g" of small: its kind is none of'),
