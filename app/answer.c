@@ -40,10 +40,11 @@ static void fill_released(void *arg)
 static long pull_fill(struct request *r, void *arg, char *buf, size_t cap, bool *ret_end)
 {
 	struct capri_request *c = arg;
+	long n = c->answer.fill(c->answer.release_arg, buf, cap);
 
 	(void)r;
 	(void)ret_end; /* the length is known: the server asks for no more than that */
-	return c->answer.fill(c->answer.release_arg, buf, cap);
+	return n > 0 ? n : -1; /* nobody would ask again for what was not there */
 }
 
 static void perform_fill(struct capri_request *c, struct request *r, const struct answer *a)

@@ -99,6 +99,8 @@ static void choose_next(void *arg)
 	c->cancel_fn = NULL;
 	c->writable_fn = NULL;
 	c->body_fn = NULL;
+	if (c->detached && c->r)
+		request_body(c->r, NULL, NULL); /* the next one says anew how it wants it */
 	c->body_at = 0;
 	atomic_store(&c->completed, false);
 	c->skip++;
@@ -279,6 +281,7 @@ static bool collect_piece(struct request *r, void *arg, struct slice data, bool 
 	if (!c->detached) {
 		c->head = request_head(r); /* what it points into may have moved meanwhile */
 		c->id = request_id(r);
+		c->path = request_path(r);
 	}
 	dispatch_run(c);
 	return true;

@@ -122,7 +122,7 @@ static long stream_fill(struct request *r, void *arg, char *buf, size_t cap, boo
 	if (ended && n == 0 && (!ok || c->answer.total >= 0))
 		return -1; /* not whole: only a cut tells the client */
 	*ret_end = ended && ok;
-	if (tell && c->writable_fn)
+	if (tell && c->writable_fn && !atomic_load(&c->completed))
 		c->writable_fn(c, c->writable_arg);
 	return (long)n;
 }
@@ -156,6 +156,7 @@ static void end_flow(struct capri_request *c, bool ok)
 	if (!c->out.ended)
 		c->stream_ok = ok;
 	c->out.ended = true;
+	c->out.waiting = false;
 	pthread_mutex_unlock(&c->lock);
 }
 
@@ -404,6 +405,8 @@ static bool async_piece(struct request *r, void *arg, struct slice data, bool en
 
 	(void)r;
 	atomic_fetch_add(&c->body_bytes, data.len);
+	if (atomic_load(&c->completed))
+		return true; /* it hears of nothing any more; what comes is thrown away */
 	return tell_piece(c, data, end);
 }
 
