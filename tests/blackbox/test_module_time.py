@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Deadlines, clients that leave, full queues: what handlers hear, and what everybody else sees."""
+import contextlib
 import signal
 import time
 
@@ -154,6 +155,27 @@ def test_a_client_that_leaves_before_a_thread_answers(s):
         wait_until(lambda: notes["told_twice"] and notes["released"], what="its answers")
         notes = Notes(s)
     assert s.get("/who").status == 200
+
+
+def test_a_completion_while_a_thread_posts(s):
+    """What was posted for a call that has ended meanwhile is for nobody."""
+    notes = Notes(s)
+    for how in ["shutdown"] * 40 + ["reset"] * 20:
+        with s.connect() as c:
+            send_get(c, "/async/busy")
+            getattr(c, how)()
+            if how == "shutdown":
+                assert c.response().body == b"cancelled"
+    wait_until(lambda: notes["busy_cancelled"] == 60, what="all cancellations")
+    with s.connect() as c: # calls are used again after 64 others
+        for _ in range(200):
+            assert c.get("/async/answer?how=json").json() == {"a": 1}
+    with contextlib.ExitStack() as stack: # each by one request only
+        many = [stack.enter_context(s.connect()) for _ in range(20)]
+        for c in many:
+            send_get(c, "/async/hold?ms=200")
+        assert [c.response().body for c in many] == [b"async"] * 20
+    assert s.status()["exits"] == []
 
 
 # ---- the queue ----

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lib import wait_until
+from lib import PATIENCE, wait_until
 from modules import Notes, probe
 
 pytestmark = pytest.mark.sanitize
@@ -91,11 +91,11 @@ def test_posts(s, c):
 def test_what_is_posted_is_done_at_once(s, c):
     """Not with the next heartbeat of an idle loop."""
     took = []
-    for _ in range(5):
+    for _ in range(9):
         begin = time.monotonic()
         assert c.get("/async/post-loop").body == b"posted"
         took.append(time.monotonic() - begin)
-    assert min(took) < 0.1
+    assert sorted(took)[4] < 0.03 * PATIENCE
 
 
 def test_threads_of_the_module(c):

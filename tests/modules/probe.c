@@ -452,6 +452,53 @@ static int timers(struct capri_request *r, void *arg)
 	return capri_respond_text(r, 200, capri_format(r, "%d", n).p);
 }
 
+/* A thread that posts all the time, and a cancellation that completes meanwhile: as they should, they
+ * agree by a lock. */
+struct busy {
+	struct capri_request *r;
+	pthread_mutex_t lock;
+	bool completed;
+};
+
+static void *thread_posts_much(void *arg)
+{
+	struct busy *b = arg;
+	bool more = true;
+
+	while (more) {
+		pthread_mutex_lock(&b->lock);
+		more = !b->completed;
+		if (more)
+			capri_set_deadline(b->r, 60000);
+		pthread_mutex_unlock(&b->lock);
+	}
+	free(b);
+	return NULL;
+}
+
+static void busy_cancelled(struct capri_request *r, void *arg)
+{
+	struct busy *b = arg;
+
+	pthread_mutex_lock(&b->lock);
+	capri_respond_text(r, 200, "cancelled");
+	b->completed = true;
+	pthread_mutex_unlock(&b->lock);
+	note("busy_cancelled");
+}
+
+static int busy(struct capri_request *r, void *arg)
+{
+	struct busy *b = calloc(1, sizeof(*b));
+
+	(void)arg;
+	b->r = r;
+	pthread_mutex_init(&b->lock, NULL);
+	capri_on_cancel(r, busy_cancelled, b);
+	spawn(thread_posts_much, b);
+	return CAPRI_PENDING;
+}
+
 /* ---- bodies as streams ---- */
 
 static int pool_stream(struct capri_request *r, void *arg)
@@ -772,6 +819,7 @@ static const struct capri_route routes[] = {
 	{"GET", "/pool/slow", inline_slow, .kind = CAPRI_POOL},
 	{"GET", "/async/thread", from_thread, .kind = CAPRI_ASYNC},
 	{"GET", "/async/thread-short", from_thread, .kind = CAPRI_ASYNC, .timeout_ms = 200},
+	{"GET", "/async/busy", busy, .kind = CAPRI_ASYNC},
 	{"GET", "/async/post", post_from_thread, .kind = CAPRI_ASYNC},
 	{"GET", "/async/post-loop", post_from_loop, .kind = CAPRI_ASYNC},
 	{"GET", "/timers", timers, .kind = CAPRI_INLINE},
