@@ -10,7 +10,6 @@ import pytest
 
 import lib
 from lib import wait_until
-from load import Load
 from modules import compiler
 
 SOURCES = {"hello": "hello/hello.c", "json": "json/notes.c", "blocking": "blocking/blocking.c",
@@ -33,7 +32,7 @@ def example(installed, tmp_path_factory):
         if name not in made:
             out = str(where / f"{name}.so")
             libs = ["-ljansson"] if name == "json" else []
-            subprocess.run([*compiler(), "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra",
+            subprocess.run([*compiler(), "-std=c11", "-Wall", "-Wextra",
                             "-Werror", "-O2", "-g", "-fPIC", "-shared", *cflags, "-o", out,
                             os.path.join(lib.TOP, "examples", SOURCES[name]), *libs], check=True)
             made[name] = out
@@ -66,14 +65,19 @@ def test_json(serve, example):
     assert r.json() == {"id": 1, "text": "one"}
     assert s.get("/notes/1").json()["text"] == "one"
     assert s.request("POST", "/notes", body=b"{").status == 400
-    assert s.request("POST", "/notes", body=b"{}").status == 422
+    for body, status in (("", 400), ("{}", 422), ("[]", 422), ('{"text": 1}', 422)):
+        assert s.request("POST", "/notes", body=body).status == status, body
     assert s.request("POST", "/notes", body=b'{"text": "two"}').status == 201
     r = s.request("POST", "/notes", body=b'{"text": "three"}')
     assert r.status == 507 and r.header("content-type") == "application/problem+json"
     assert [n["id"] for n in s.get("/notes").json()] == [1, 2]
     assert s.request("DELETE", "/notes/1").status == 204
-    for path in ("/notes/1", "/notes/x", "/notes/1x", "/notes/0"):
+    assert s.request("DELETE", "/notes/1").status == 404
+    for path in ("/notes/1", "/notes/x", "/notes/1x", "/notes/0", "/notes/-1",
+                 "/notes/99999999999999999999"):
         assert s.get(path).status == 404, path
+    r = s.request("PUT", "/notes/2")
+    assert (r.status, r.header("allow")) == (405, "GET, HEAD, DELETE, OPTIONS")
     m = s.metrics()
     assert m.sum("notes_created_total") == 2
     assert m.sum("notes_held") == 1
@@ -106,14 +110,35 @@ def test_blocking(serve, example):
 
 
 @pytest.mark.sanitize
+def test_blocking_ends_with_its_client(serve, example):
+    s = serve(example("blocking"), workers=1)
+    for ms in ("-1", "60001"):
+        assert s.get(f"/sleep?ms={ms}").status == 400
+    for leave in ("reset", "shutdown"):
+        with s.connect() as c:
+            c.send("GET /sleep?ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n")
+            wait_until(lambda: active(s, "/sleep") == ["running"], what="the handler")
+            getattr(c, leave)()
+            wait_until(lambda: active(s, "/sleep") == [], 5, "its end")
+    # That is no failure of the handler.
+    assert s.metrics().sum("capricorn_errors_total", type="handler_failed") == 0
+    assert not s.log_lines("ERROR")
+
+
+def active(s, path):
+    """States of the requests of that path."""
+    doc = s.get(s.prefix + "/api/v1/performance/active-requests").json()
+    return sorted(q["state"] for q in doc["requests"] if q["path"] == path)
+
+
+@pytest.mark.sanitize
 def test_queue_of_the_pool_is_bounded(serve, example):
     s = serve(example("blocking"), workers=1, env={"THREAD_POOL_SIZE": 1, "TASK_QUEUE_SIZE": 1})
     with s.connect() as a, s.connect() as b:
         a.send("GET /sleep?ms=3000 HTTP/1.1\r\nHost: a\r\n\r\n")
 
         def states():
-            doc = s.get(s.prefix + "/api/v1/performance/active-requests").json()
-            return sorted(q["state"] for q in doc["requests"] if q["path"] == "/sleep")
+            return active(s, "/sleep")
         wait_until(lambda: states() == ["running"], what="a running request")
         b.send("GET /sleep?ms=3000 HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_until(lambda: states() == ["queued", "running"], what="a queued request")
@@ -137,8 +162,7 @@ def test_async(serve, example):
             c.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
 
         def pending():
-            doc = s.get(s.prefix + "/api/v1/performance/active-requests").json()
-            return [q["state"] for q in doc["requests"] if q["path"] == "/wait"]
+            return active(s, "/wait")
         wait_until(lambda: pending() == ["pending"] * 2, what="two that wait")
         assert s.request("POST", "/tell", body=b"news").body == b"told 2\n"
         assert a.response().body == b.response().body == b"news"
@@ -147,6 +171,14 @@ def test_async(serve, example):
         wait_until(lambda: pending() == ["pending"], what="one that waits")
     wait_until(lambda: pending() == [], what="none: it has left")
     assert s.request("POST", "/tell", body=b"news").body == b"told 0\n"
+    assert s.get("/later?ms=-1").status == s.get("/compute?n=41").status == 400
+    with s.connect() as c:
+        c.send("GET /later?ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: active(s, "/later") == ["pending"], what="one that waits")
+    wait_until(lambda: active(s, "/later") == [], what="none: it has left")
+    m = s.metrics()
+    assert m.sum("capricorn_http_requests_total", route="/wait", code="200") == 2
+    assert m.sum("capricorn_http_requests_total", route="/tell", code="200") == 2
 
 
 @pytest.mark.sanitize
@@ -165,6 +197,24 @@ def test_stream(serve, example):
     body = os.urandom(300000).hex().encode()
     r = s.request("POST", "/upper", body=body)
     assert hashlib.sha256(r.body).digest() == hashlib.sha256(body.upper()).digest()
+    with s.connect() as c:  # a piece comes back before the next one is sent
+        c.send("POST /upper HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while c.read_line():
+            pass
+        for piece in (b"abc", b"def"):
+            c.send(b"3\r\n" + piece + b"\r\n")
+            assert c.read_line() == b"3"
+            assert c.read_exactly(5) == piece.upper() + b"\r\n"
+        c.send("0\r\n\r\n")
+        assert c.read_line() == b"0"
+    assert s.request("HEAD", "/clock").status == 200
+    wait_until(lambda: _alone(s), what="the end of the clocks")
+    assert not s.log_lines("ERROR")
+
+
+def _alone(s):
+    """Nothing runs on: neither a request nor what has outlived one."""
+    return s.get(s.prefix + "/api/v1/performance/active-requests").json()["total"] == 1
 
 
 def test_a_slow_reader_costs_no_memory(serve, example):
@@ -232,63 +282,23 @@ def test_large_files_are_not_compressed(serve, example, tmp_path):
     assert r.header("content-encoding") is None and len(r.body) == 250000
 
 
-def slow_start(seconds, text):
-    return f"""
-#include <capricorn.h>
-#include <unistd.h>
-static int say(struct capri_request *r, void *arg)
-{{ (void)arg; return capri_respond_text(r, 200, "{text}"); }}
-static int start(struct capri_worker *w) {{ (void)w; sleep({seconds}); return 0; }}
-static const struct capri_route routes[] = {{{{"GET", "/", say, .kind = CAPRI_INLINE}}, {{0}}}};
-const struct capri_app capricorn_app = {{CAPRI_APP_INIT, .name = "slow", .routes = routes,
-                                         .start = start}};
-"""
+@pytest.mark.sanitize
+def test_files_needs_its_directory(example):
+    r = lib.run(example("files"), "--bind", "127.0.0.1:0", "-w", "1")
+    assert r.returncode == 4
+    assert "module: directory: is missing" in r.stderr
 
 
-def compile_text(text, out):
-    subprocess.run([*compiler(), "-std=gnu11", "-O1", "-fPIC", "-shared",
-                    "-I" + os.path.join(lib.TOP, "include"), "-x", "c", "-", "-o", out + ".new"],
-                   input=text, text=True, check=True)
-    os.rename(out + ".new", out)
-
-
-def test_a_slow_start_delays_no_request_at_hup(serve, tmp_path):
-    """The old generation serves until the new one, of other code, is ready."""
-    module = str(tmp_path / "app.so")
-    compile_text(slow_start(0, "old"), module)
-    os.chmod(tmp_path, 0o755)
-    s = serve(module, workers=2)
-    assert s.get("/").body == b"old"
-    compile_text(slow_start(3, "new"), module)
-    worst, said = 0, set()
-    s.kill(lib.signal.SIGHUP)
-    end = time.monotonic() + 30 * lib.PATIENCE
-    with Load(s, threads=1) as load:
-        while b"new" not in said and time.monotonic() < end:
-            begun = time.monotonic()
-            said.add(s.get("/").body)
-            worst = max(worst, time.monotonic() - begun)
-    assert said == {b"old", b"new"}
-    assert not load.failed
-    assert worst < 0.1 * max(2, lib.PATIENCE), worst
-    s.wait_log("Reload finished")
-
-
-def test_a_generation_keeps_its_code(serve, tmp_path):
-    """A file that was overwritten reaches no recycled worker, and a reload with it changes nothing."""
-    module = str(tmp_path / "app.so")
-    compile_text(slow_start(0, "old"), module)
-    os.chmod(tmp_path, 0o755)
-    s = serve(module, workers=1)
-    with open(module, "wb") as f:
-        f.write(b"\x7fELF garbage")
-    victim = s.worker_pids()[0]
-    s.kill(lib.signal.SIGKILL, victim)
-    wait_until(lambda: [p for p in lib.children(s.pid) if p != victim] and s.get("/"), what="another")
-    assert s.get("/").body == b"old"
-    s.kill(lib.signal.SIGHUP)
-    s.wait_log("Reload failed")
-    assert s.get("/").body == b"old"
+def test_each_example_is_described():
+    where = os.path.join(lib.TOP, "examples")
+    with open(os.path.join(where, "README.md"), encoding="utf-8") as f:
+        index = f.read()
+    names = [n for n in os.listdir(where) if os.path.isdir(os.path.join(where, n))]
+    assert sorted(names) == sorted(SOURCES)
+    for name in names:
+        assert f"({name}/" in index
+        with open(os.path.join(where, name, "README.md"), encoding="utf-8") as f:
+            assert "curl" in f.read()
 
 
 def test_event_streams_do_not_hold_up_a_reload(serve, example):

@@ -148,8 +148,9 @@ def test_below_a_directory(c):
         assert r.status == 403, path
         assert b"secret" not in r.body
     # What no server has normalised before.
-    for path, status in (("../secret.txt", 403), ("sub/../../secret.txt", 403), ("/etc/hostname", 404),
-                         ("sub/../small.bin", 200), ("///small.bin", 200), ("..", 403), ("", 404),
+    for path, status in (("../secret.txt", 403), ("sub/../../secret.txt", 403),
+                         ("/etc/hostname", 404), ("sub/../small.bin", 200),
+                         ("///small.bin", 200), ("..", 403), ("", 404),
                          ("small.bin%00.txt", 500)):
         assert c.get(f"/file-query?path={path}").status == status, path
 

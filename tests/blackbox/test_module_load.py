@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Modules that cannot be loaded say why and end the start with exit code 4; those that can are found
-in every way that APP is given."""
+"""Modules that cannot be loaded say why and end the start with exit code 4; those that can are
+found in every way that APP is given."""
 import os
 import re
 import signal

@@ -54,8 +54,8 @@ def test_a_body_that_does_not_end(s, kind):
         c.reset()
     wait_until(lambda: notes["body_cut"] == 1, what="the handler to hear of it")
     with s.connect() as c:
-        c.send(f"POST /{kind}/body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc"
-               "\r\n")
+        c.send(f"POST /{kind}/body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+               "3\r\nabc\r\n")
         wait_until(lambda: notes["body_began"] == 2, what="the handler")
         c.send("x\r\n")
         assert c.response().status == 400

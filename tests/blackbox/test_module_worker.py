@@ -142,8 +142,7 @@ def test_metrics_of_several_workers():
 
         # The counter stays, the share of the gauge goes with its worker.
         s.kill(signal.SIGKILL, pids[0])
-        new = wait_until(lambda: (lambda now: now if len(now) == 2 and pids[0] not in now else None)(
-            s.worker_pids()), 20, "another worker")
+        new = wait_until(lambda: _without(s, pids[0], 2), 20, "another worker")
         m, _ = metric(s, "probe_hits_total")
         assert m.sum("probe_hits_total") == 6
         assert m.sum("probe_seconds_count") == 2
@@ -178,6 +177,12 @@ def test_a_crash_in_a_handler_is_told():
         s.wait_log(r"GET /crash")
         wait_until(lambda: _answers(s), what="the next worker")
         assert not s.log_lines("probe: stop")
+
+
+def _without(s, pid, n):
+    """The workers, once they are n and that one is none of them."""
+    now = s.worker_pids()
+    return now if len(now) == n and pid not in now else None
 
 
 def _answers(s):

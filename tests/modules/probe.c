@@ -150,7 +150,8 @@ static int info(struct capri_request *r, void *arg)
 		return CAPRI_E_INVALID;
 	text = capri_format(
 		r, "kind=%s method=%.*s path=%.*s target=%.*s query=%.*s q=%.*s id=%.*s rest=%.*s "
-		"minor=%d client=%.*s peer=%.*s request=%.*s probe=%.*s last=%.*s:%.*s bytes=%llu\n",
+		"minor=%d client=%.*s peer=%.*s request=%.*s probe=%.*s last=%.*s:%.*s "
+		"bytes=%llu\n",
 		(const char *)arg, S(capri_method(r)), S(capri_path(r)), S(capri_target(r)),
 		S(capri_query(r)), S(capri_query_param(r, "q")), S(capri_param(r, "id")),
 		S(capri_param(r, "*")), capri_http_minor(r), S(capri_client(r)), S(capri_peer(r)),
@@ -452,8 +453,8 @@ static int timers(struct capri_request *r, void *arg)
 	return capri_respond_text(r, 200, capri_format(r, "%d", n).p);
 }
 
-/* A thread that posts all the time, and a cancellation that completes meanwhile: as they should, they
- * agree by a lock. */
+/* A thread that posts all the time, and a cancellation that completes meanwhile: as they should,
+ * they agree by a lock. */
 struct busy {
 	struct capri_request *r;
 	pthread_mutex_t lock;
