@@ -102,7 +102,4 @@ def test_a_start_that_takes_long_delays_no_request(serve, tmp_path):
         t.join()
     assert text(s) == "two"
     assert len(took) > 50
-    # A busy machine delays one now and then; who waited for start() would wait for all of it.
-    took.sort()
-    assert took[len(took) * 99 // 100] < 0.1 * PATIENCE
-    assert took[-1] < slow_ms / 2000, f"{took[-1] * 1000:.0f} ms"
+    assert max(took) < 0.1 * PATIENCE, f"{max(took) * 1000:.0f} ms"
