@@ -472,6 +472,8 @@ void body_resume_perform(struct capri_request *c)
 
 void capri_body_resume(struct capri_request *c)
 {
+	if (!c->detached)
+		return; /* an inline handler has all of its body */
 	if (call_is_here(c) && !c->body_held)
 		body_resume_perform(c);
 	else
