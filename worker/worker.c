@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,7 +46,7 @@ struct worker {
 	struct serve *serve;
 	struct acceptor *acceptor;
 	struct app *app;
-	struct watch command, lifeline, term;
+	struct watch command, lifeline, term, signalled;
 	struct timer beat, deadline;
 	uint64_t born_ns;
 	struct kept *kept;         /* descriptors that must stay what they are */
@@ -234,13 +235,14 @@ static void check_descriptors(const struct worker *w)
 
 static int keep_all(struct worker *w)
 {
-	w->kept = calloc(6 + (size_t)w->h->nlisteners, sizeof(*w->kept));
+	w->kept = calloc(7 + (size_t)w->h->nlisteners, sizeof(*w->kept));
 	if (!w->kept)
 		return -1;
 	keep(w, loop_fd(w->loop), false);
 	keep(w, w->command.fd, false);
 	keep(w, w->lifeline.fd, false);
 	keep(w, w->term.fd, false);
+	keep(w, w->signalled.fd, false);
 	keep(w, w->h->master_efd, false);
 	keep(w, app_fd(w->app), false);
 	for (uint32_t i = 0; i < w->h->nlisteners; i++)
@@ -267,6 +269,26 @@ static uint64_t requests_goal(const struct settings *s)
 	    getrandom(&jitter, sizeof(jitter), 0) == (ssize_t)sizeof(jitter))
 		jitter %= (uint64_t)s->max_requests_jitter + 1;
 	return (uint64_t)s->max_requests + jitter;
+}
+
+/*
+ * A signalfd that never has anything to read. The kernel notifies it of every signal within kill(),
+ * and with that takes us off the wait queue of our epoll: who is sent a STOP is not woken for a
+ * connection in the milliseconds before it has stopped, which it would then keep from the others.
+ */
+static int signalled_fd(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	return signalfd(-1, &none, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+static void on_signalled(struct loop *l, struct watch *watch, unsigned events)
+{
+	(void)l;
+	(void)watch;
+	(void)events;
 }
 
 static int watch_fd(struct worker *w, struct watch *watch, int fd, watch_cb_f *cb)
@@ -325,7 +347,8 @@ static int boot(struct worker *w)
 	}
 	if (watch_fd(w, &w->command, w->h->slot_efd[w->h->slot], on_command) != 0 ||
 	    watch_fd(w, &w->lifeline, w->h->lifeline_fd, on_lifeline) != 0 ||
-	    watch_fd(w, &w->term, term, on_term) != 0) {
+	    watch_fd(w, &w->term, term, on_term) != 0 ||
+	    watch_fd(w, &w->signalled, signalled_fd(), on_signalled) != 0) {
 		log_err("cannot watch a descriptor");
 		return HERITAGE_EXIT_BOOT;
 	}

@@ -50,17 +50,6 @@ def alive(pid):
         return False
 
 
-def stop_process(pid):
-    """Sends SIGSTOP and waits until it has stopped: that takes some ms, in which it may still be
-    woken for a connection that it then never takes."""
-    os.kill(pid, signal.SIGSTOP)
-
-    def stopped():
-        with open(f"/proc/{pid}/stat", "rb") as f:
-            return f.read().rpartition(b")")[2].split()[0] == b"T"
-    wait_until(stopped, what=f"the stop of {pid}", interval=0.001)
-
-
 def children(pid):
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:

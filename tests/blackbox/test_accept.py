@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 
-from lib import PATIENCE, stop_process, wait_until
+from lib import PATIENCE, wait_until
 
 
 def counts(server):
@@ -85,7 +85,7 @@ def test_no_connection_waits_for_a_stopped_worker(serve):
         if len(clients) > 30:
             clients.remove(c)
             c.close()
-    stop_process(stopped)
+    os.kill(stopped, signal.SIGSTOP)
     try:
         worst = 0.0
         for _ in range(60):
@@ -105,7 +105,7 @@ def test_a_single_worker_that_can_run_takes_everything(serve):
     s = serve("builtin:hello", workers=3, env={"WORKER_TIMEOUT": "60s"})
     pids = s.worker_pids()
     for pid in pids[:2]:
-        stop_process(pid)
+        os.kill(pid, signal.SIGSTOP)
     clients = []
     try:
         for _ in range(40):

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from lib import PATIENCE, RawClient, alive, stop_process, wait_until
+from lib import PATIENCE, RawClient, alive, wait_until
 
 pytestmark = pytest.mark.sanitize
 
@@ -162,7 +162,7 @@ def test_what_comes_at_once_is_read_to_its_end(serve, tmp_path, where):
     for data in (GET, GET * 3, put, put + GET):
         with s.connect() as c, s.connect() as leaves:
             assert c.get("/").status == leaves.get("/").status == 200
-            stop_process(pid)
+            os.kill(pid, signal.SIGSTOP)
             try:
                 c.send(data)
                 c.shutdown()
@@ -517,7 +517,7 @@ def test_a_listening_worker_takes_what_a_stopped_one_with_less_leaves(serve):
     for c in of_worker[victim]:
         c.close()
     time.sleep(0.3)              # the other does not notice: nothing of its own has changed
-    stop_process(victim)
+    os.kill(victim, signal.SIGSTOP)
     try:
         ticks = cpu_ticks(awake)
         for _ in range(20):
@@ -538,7 +538,7 @@ def test_a_burst_while_a_worker_is_stopped(serve):
     clients = [s.connect() for _ in range(10)]
     for c in clients:
         assert c.get("/").status == 200
-    stop_process(victim)
+    os.kill(victim, signal.SIGSTOP)
     try:
         time.sleep(2)            # it has missed three beats: nobody reckons with it any more
         t0 = time.monotonic()
