@@ -47,6 +47,7 @@ static json_t *slot_json(struct doc *d, const struct status_view *v, const struc
 	doc_int(d, o, "requests", s->requests);
 	doc_int(d, o, "connections", s->connections);
 	doc_int(d, o, "in_flight", s->in_flight);
+	doc_int(d, o, "abandoned", s->abandoned);
 	doc_int(d, o, "rss_bytes", s->rss_bytes);
 	doc_real(d, o, "cpu_seconds", to_s(s->cpu_ns));
 	doc_real(d, o, "busy_ratio", (double)s->busy_ppm / 1e6);

@@ -15,7 +15,7 @@ enum status_state { ST_BOOTING, ST_READY, ST_DRAINING, ST_STUCK, ST_DEAD };
 const char *status_state_name(enum status_state st);
 
 struct status_slot {
-	uint32_t slot, generation, connections, in_flight;
+	uint32_t slot, generation, connections, in_flight, abandoned;
 	int32_t pid;
 	enum status_state state;
 	uint64_t age_ns, heartbeat_age_ns, requests, rss_bytes, cpu_ns, busy_ppm;
