@@ -47,6 +47,7 @@ def test_boot_settings_keep_their_value_and_are_told(serve):
 
 def test_bad_configuration_changes_nothing(serve):
     s = serve("builtin:api", workers=None, config="web_workers: 2\n")
+    s.wait_ready(2)
     pids = s.worker_pids()
     s.write_config("web_workers: lots\nnonsense: 1\n")
     s.kill(signal.SIGHUP)
