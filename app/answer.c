@@ -53,6 +53,7 @@ static void perform_fill(struct capri_request *c, struct request *r, const struc
 		c->answer = *a;
 	c->holds++;
 	request_on_release(r, fill_released, c);
+	request_body_drop(r); /* nobody reads what is left of it */
 	request_answer_pull(r, a->status, slice_of(a->type), a->total, pull_fill, c);
 }
 

@@ -55,6 +55,7 @@ struct flow {
 	char *p;
 	size_t start, end, cap;
 	bool ended;                      /* the producer adds no more */
+	bool lost;                       /* there was no memory for all of it */
 	bool waiting;                    /* the producer wants to hear of room */
 };
 
@@ -85,7 +86,7 @@ struct answer {
 enum call_at { CALL_IN_LOOP, CALL_QUEUED, CALL_RUNNING, CALL_PENDING, CALL_ENDED };
 
 enum post { POST_ENDED = 1, POST_MORE = 2, POST_RESUME = 4, POST_DEADLINE = 8, POST_ANSWER = 16,
-	    POST_BODY = 32 };
+	    POST_BODY = 32, POST_WRITABLE = 64, POST_HANGUP = 128 };
 
 struct capri_request {
 	struct app *app;
@@ -178,6 +179,7 @@ struct pool {
 	uint32_t queued, queue_max;
 	uint32_t threads, threads_max, idle;
 	uint32_t woken;                  /* of the idle ones, not up yet */
+	uint32_t starting;               /* threads that have not looked at the queue yet */
 	bool quit;
 };
 
@@ -294,6 +296,8 @@ bool answer_type_ok(const char *type);
 bool answer_may_begin(struct capri_request *c, int *ret_err);
 
 /* ---- stream.c ---- */
+/* There is room again; calls on_writable(). */
+void stream_writable(struct capri_request *c);
 void stream_more(struct capri_request *c);     /* the loop looks at the flow */
 void stream_break(struct capri_request *c);    /* it ends without being whole */
 void stream_cut(struct capri_request *c);      /* wakes who waits; nothing will be taken any more */

@@ -123,6 +123,10 @@ static void carry_out(struct capri_request *c, unsigned posts)
 		body_resume_perform(c);
 	if (posts & POST_BODY)
 		body_deliver(c);
+	if (posts & POST_WRITABLE)
+		stream_writable(c);
+	if ((posts & POST_HANGUP) && c->r)
+		call_hangup(c->r, c);
 	if (posts & (POST_ENDED | POST_ANSWER)) {
 		if (c->route->kind == CAPRI_POOL)
 			dispatch_result(c, c->result);
@@ -138,17 +142,17 @@ static void take_all(struct app *a)
 	struct capri_request *c = NULL;
 	struct post_fn *p = NULL;
 	unsigned posts;
-	int n = 0;
+	int n = 0, m = 0;
 
 	atomic_store(&b->rung, false); /* before the look: what comes later rings again */
 	for (; n < BATCH && (c = next_call(b, &posts)); n++)
 		carry_out(c, posts);
-	for (; n < BATCH && (p = next_fn(b)); n++) {
+	for (; m < BATCH && (p = next_fn(b)); m++) {
 		p->fn(&a->w, p->arg);
 		look_held(a, NULL, "a posted function");
 		free(p);
 	}
-	if (n == BATCH)
+	if (n == BATCH || m == BATCH)
 		atomic_store(&b->rung, true); /* the rest in the next turn, whoever else waits */
 }
 

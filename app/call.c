@@ -193,6 +193,8 @@ void call_watch(struct capri_request *c)
 {
 	request_on_gone(c->r, call_gone, c);
 	request_on_hangup(c->r, call_hangup);
+	if (request_hung_up(c->r)) /* the connection tells it once: it was an earlier request's */
+		bridge_post(c, POST_HANGUP);
 }
 
 void call_unwatch(struct capri_request *c)

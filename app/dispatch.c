@@ -204,7 +204,7 @@ void dispatch_run(struct capri_request *c)
 /* What a handler has read of a stream is not there for the next one. */
 static bool has_read(const struct capri_request *c)
 {
-	return !c->collected && c->body_at > 0;
+	return !c->collected && (c->body_at > 0 || c->in.lost);
 }
 
 /* Of a pool handler when it has ended, of an async one when it was called. */
@@ -213,9 +213,9 @@ void dispatch_result(struct capri_request *c, int result)
 	bool pool = c->route->kind == CAPRI_POOL;
 	bool answered = atomic_load(&c->answered);
 
-	if (!answered && !c->over && result == CAPRI_DECLINED && has_read(c)) {
+	if (!answered && c->r && result == CAPRI_DECLINED && has_read(c)) {
 		fail(c, "declined after it had read of the body");
-	} else if (!answered && !c->over && result == CAPRI_DECLINED) {
+	} else if (!answered && c->r && result == CAPRI_DECLINED) {
 		look_end(c->app, c);
 		atomic_store(&c->at, CALL_IN_LOOP);
 		decline(c);
@@ -229,8 +229,11 @@ void dispatch_result(struct capri_request *c, int result)
 		answer_perform(c, &c->answer);
 	} else if (c->streaming && !c->out.ended) {
 		fail(c, "returned in the midst of a stream");
+	} else if (c->streaming && c->r) {
+		request_body_drop(c->r); /* a client may send all of it before it reads */
+		request_body_more(c->r);
 	}
-	if (!atomic_load(&c->answered) && !c->over) {
+	if (!atomic_load(&c->answered) && c->r) {
 		if (result < 0)
 			fail_code(c, result);
 		else
@@ -335,7 +338,7 @@ static void choose(struct capri_request *c)
 	}
 	c->route = rt;
 	request_route(r, rt->label);
-	if (!c->collected && !request_limit_body(r, rt->body_max)) {
+	if (!request_limit_body(r, rt->body_max)) {
 		call_release(c);
 		return;
 	}

@@ -120,7 +120,7 @@ static int answer_open(struct capri_request *c, struct file *f)
 	rc = http_check_conditions(c->head, &v, now_s);
 	if (rc != 0) {
 		close(f->fd);
-		return rc == 304 ? capri_respond(c, 304, NULL, NULL, 0)
+		return rc == 304 ? capri_respond(c, 304, f->type, NULL, 0)
 				 : capri_problem(c, rc, "The file is not the one that was meant.");
 	}
 	return answer_range(c, f, &v, now_s);

@@ -76,6 +76,7 @@ static void *thread_main(void *arg)
 	(void)prctl(PR_SET_NAME, "capricorn-pool");
 	(void)dump_thread_init(); /* without it a stack overflow is not told as one */
 	pthread_mutex_lock(&p->lock);
+	p->starting--;
 	while (!p->quit) {
 		c = p->first;
 		if (!c) {
@@ -120,6 +121,7 @@ static bool start_thread(struct pool *p)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	if (rc == 0) {
+		p->starting++;
 		p->threads++;
 		return true;
 	}
@@ -143,7 +145,7 @@ bool pool_push(struct app *a, struct capri_request *c)
 		ok = start_thread(p);
 	}
 	/* Those who are on their way to take one do not count as waiting. */
-	if (ok && p->queued < p->queue_max + p->woken)
+	if (ok && p->queued < p->queue_max + p->woken + p->starting)
 		append(p, c);
 	else
 		ok = false;

@@ -100,10 +100,20 @@ static void stream_released(void *arg)
 	call_release(c);
 }
 
+void stream_writable(struct capri_request *c)
+{
+	if (!c->writable_fn || atomic_load(&c->completed))
+		return;
+	c->holds++; /* it may be completed from within */
+	c->writable_fn(c, c->writable_arg);
+	look_held(c->app, c->route, "on_writable() of handler");
+	call_release(c);
+}
+
 static long stream_fill(struct request *r, void *arg, char *buf, size_t cap, bool *ret_end)
 {
 	struct capri_request *c = arg;
-	bool ended, ok, tell;
+	bool pool = c->route->kind == CAPRI_POOL, ended, ok, tell;
 	size_t n, left;
 
 	(void)r;
@@ -111,7 +121,8 @@ static long stream_fill(struct request *r, void *arg, char *buf, size_t cap, boo
 	n = flow_take(&c->out, buf, cap);
 	c->stream_taken += n;
 	left = flow_len(&c->out);
-	tell = c->out.waiting && left < FLOW_LOW && n > 0;
+	/* Who has not said yet whom to tell is told when it does. */
+	tell = c->out.waiting && left < FLOW_LOW && n > 0 && (pool || c->writable_fn);
 	if (tell) {
 		c->out.waiting = false;
 		pthread_cond_signal(&c->cond);
@@ -122,8 +133,8 @@ static long stream_fill(struct request *r, void *arg, char *buf, size_t cap, boo
 	if (ended && n == 0 && (!ok || c->answer.total >= 0))
 		return -1; /* not whole: only a cut tells the client */
 	*ret_end = ended && ok;
-	if (tell && c->writable_fn && !atomic_load(&c->completed))
-		c->writable_fn(c, c->writable_arg);
+	if (tell && !pool)
+		stream_writable(c);
 	return (long)n;
 }
 
@@ -246,12 +257,21 @@ int capri_stream_end(struct capri_request *c, bool ok)
 
 int capri_on_writable(struct capri_request *c, capri_writable_f *fn, void *arg)
 {
+	bool late;
+
 	if (c->route->kind != CAPRI_ASYNC)
 		return CAPRI_E_INVALID;
 	if (!app_in_loop(c->app))
 		return CAPRI_E_THREAD;
 	c->writable_fn = fn;
 	c->writable_arg = arg;
+	pthread_mutex_lock(&c->lock);
+	late = fn && c->out.waiting && flow_len(&c->out) < FLOW_LOW;
+	if (late)
+		c->out.waiting = false;
+	pthread_mutex_unlock(&c->lock);
+	if (late)
+		bridge_post(c, POST_WRITABLE);
 	return CAPRI_OK;
 }
 
@@ -318,8 +338,8 @@ static bool body_piece(struct request *r, void *arg, struct slice data, bool end
 
 	(void)r;
 	pthread_mutex_lock(&c->lock);
-	if (!flow_add(&c->in, data.p, data.len))
-		atomic_store(&c->over, true); /* told as if the client had gone */
+	if (!c->in.lost && !flow_add(&c->in, data.p, data.len))
+		c->in.lost = true; /* what comes from now on is thrown away */
 	c->in.ended = end;
 	more = flow_len(&c->in) < BODY_HIGH;
 	c->body_paused = !more;
@@ -343,7 +363,7 @@ bool body_stream_taken(struct capri_request *c, struct slice *ret_data, bool *re
 {
 	struct flow *f = &c->in;
 
-	*ret_data = (struct slice){f->p + f->start, flow_len(f)};
+	*ret_data = (struct slice){f->p ? f->p + f->start : NULL, flow_len(f)};
 	*ret_end = f->ended;
 	f->start = f->end;
 	return ret_data->len > 0 || f->ended;
@@ -371,11 +391,13 @@ long capri_body_read(struct capri_request *c, void *buf, size_t cap)
 	if (c->collected || c->route->body != CAPRI_BODY_STREAM)
 		return read_collected(c, buf, cap);
 	pthread_mutex_lock(&c->lock);
-	while (flow_len(&c->in) == 0 && !c->in.ended && !atomic_load(&c->over))
+	while (flow_len(&c->in) == 0 && !c->in.ended && !c->in.lost && !atomic_load(&c->over))
 		pthread_cond_wait(&c->cond, &c->lock);
 	n = (long)flow_take(&c->in, buf, cap);
 	c->body_at += (size_t)n;
-	if (n == 0 && !c->in.ended)
+	if (n == 0 && c->in.lost)
+		n = CAPRI_E_NOMEM;
+	else if (n == 0 && !c->in.ended)
 		n = CAPRI_E_CANCELLED;
 	if (c->body_paused && flow_len(&c->in) < BODY_HIGH / 2) {
 		c->body_paused = false;
@@ -453,8 +475,8 @@ int capri_on_body(struct capri_request *c, capri_body_f *fn, void *arg)
 		return CAPRI_E_CANCELLED;
 	c->body_fn = fn;
 	c->body_arg = arg;
-	if (c->collected || flow_len(&c->in) > 0 || c->in.ended)
-		bridge_post(c, POST_BODY); /* not before the handler has returned */
+	if (c->collected || flow_len(&c->in) > 0 || c->in.ended || !request_in_event(c->r))
+		bridge_post(c, POST_BODY); /* not before this has returned */
 	else
 		request_body(c->r, async_piece, c);
 	return CAPRI_OK;

@@ -284,9 +284,10 @@ CAPRI_EXPORT int capri_respond(struct capri_request *r, int status, const char *
 			       const void *body, size_t len);
 CAPRI_EXPORT int capri_respond_text(struct capri_request *r, int status, const char *text);
 CAPRI_EXPORT int capri_respond_json(struct capri_request *r, int status, const char *json);
-/* Not copied: memory that stays as it is until release(arg) is called in the loop, at the earliest
- * before this returns; with release NULL it is static, or belongs to the request (its body,
- * capri_alloc()). */
+/* Not copied: memory that stays as it is until release(arg) is called in the loop, at the
+ * earliest before this returns; with release NULL it is static, or belongs to the request (its
+ * body, capri_alloc()). On an error release(arg) is called before this returns, in the caller's
+ * thread. */
 CAPRI_EXPORT int capri_respond_ref(struct capri_request *r, int status, const char *type,
 				   const void *body, size_t len, void (*release)(void *arg),
 				   void *arg);

@@ -62,8 +62,11 @@ static void put_length(struct http_out *o, struct request *r, int64_t len)
 		r->no_body = true;
 		return;
 	}
-	if (r->status == 304)
+	if (r->status == 304) {
 		r->no_body = true;
+		if (len <= 0) /* not the length that a 200 would have: none is said */
+			return;
+	}
 	if (len >= 0) {
 		http_put_slice(o, SLICE("Content-Length: "));
 		http_put_u64(o, (uint64_t)len);

@@ -19,6 +19,8 @@ uint64_t request_body_bytes(const struct request *r) { return r->body_bytes; }
 uint64_t request_due(const struct request *r) { return r->deadline_ns; }
 uint32_t request_row(const struct request *r) { return r->row; }
 bool request_in_event(const struct request *r) { return r->conn->processing; }
+bool request_hung_up(const struct request *r) { return r->conn->peer_done || r->conn->eof; }
+void request_body_drop(struct request *r) { answer_done(r); }
 uint64_t request_since(const struct request *r) { return r->since_ns; }
 void request_route(struct request *r, uint32_t route) { r->route = route; }
 void request_is_status(struct request *r) { r->is_status = true; }
@@ -121,7 +123,8 @@ static void body_failed(struct request *r, enum http_err e)
 bool request_limit_body(struct request *r, uint64_t max)
 {
 	r->body_max = max;
-	if (r->head.content_length < 0 || (uint64_t)r->head.content_length <= max)
+	if (r->body_bytes <= max &&
+	    (r->head.content_length < 0 || (uint64_t)r->head.content_length <= max))
 		return true;
 	body_failed(r, HTTP_E_BODY_TOO_LARGE);
 	return false;

@@ -44,6 +44,8 @@ void *request_alloc(struct request *r, size_t size);
 typedef bool request_body_f(struct request *r, void *arg, struct slice data, bool end);
 void request_body(struct request *r, request_body_f *cb, void *arg);
 void request_body_resume(struct request *r);
+/* The handler wants no more of the body: what still comes is thrown away. Kicks nothing. */
+void request_body_drop(struct request *r);
 uint64_t request_body_bytes(const struct request *r);
 
 /* Called once when the request ends before its answer was complete (client gone, timeout). */
@@ -52,6 +54,7 @@ void request_on_gone(struct request *r, request_gone_f *cb, void *arg);
 /* Beside it, with the same arg: the client has shut its sending side. It may have left, or wait for
  * the answer: nobody can know before something is written. */
 void request_on_hangup(struct request *r, request_gone_f *cb);
+bool request_hung_up(const struct request *r); /* it has, perhaps before this request began */
 
 /* Is this within an event of its own connection (its handler is being called, say)? Then nothing
  * that is done with the request calls anybody; else it may carry on the connection, and with it
