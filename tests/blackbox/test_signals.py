@@ -171,8 +171,13 @@ def test_usr1_reopens_the_logs(serve):
         os.rename(path, path + ".1")
     s.kill(signal.SIGUSR1)
     wait_until(lambda: "Log files are open again" in text(err), what="the new error log")
+
+    def taken_over():  # the keeper has been given the new file, and may have lines in hand
+        ask("/soon")
+        return "/soon" in text(acc)
+    wait_until(taken_over, what="the new access log")
     ask("/after")
-    wait_until(lambda: "/after" in text(acc), what="the new access log")
+    wait_until(lambda: "/after" in text(acc), what="a line in the new access log")
     assert "/after" not in text(acc + ".1")
     s.stop()
     assert "Shutting down" in text(err)
