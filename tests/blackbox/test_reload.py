@@ -120,6 +120,7 @@ def test_long_request_survives_a_reload(serve):
                    what="the request")
         s.kill(signal.SIGHUP)
         s.wait_log("Generation 2 is ready")
+        wait_until(lambda: s.worker_pids("draining"), what="the old worker to have heard of it")
         # Served by the new generation, while the old one finishes.
         assert s.get("/").status == 200
         assert not s.log_lines("Reload finished")
