@@ -72,7 +72,7 @@ class Notes:
 def probe(config="", env=None, workers=1, **kw):
     """A server with the probe."""
     settings = {"MAX_REQUESTS": 0, "THREAD_POOL_SIZE": 4, "CLIENT_MAX_BODY_SIZE": "1m",
-                "GRACEFUL_TIMEOUT": "5s"}
+                "GRACEFUL_TIMEOUT": "5s", "METRIC_ROUTES": 64}  # it has many, with names
     settings.update(env or {})
     return Server(module("probe"), config=config or "module: {}\n", env=settings, workers=workers,
                   **kw)
