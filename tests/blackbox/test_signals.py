@@ -30,12 +30,22 @@ def begin_upload(s):
 
 
 @pytest.mark.sanitize
+def refused(s):
+    """Has the last process closed the listener?"""
+    try:
+        s.connect().close()
+    except ConnectionError:
+        return True
+    return False
+
+
 def test_term_finishes_requests(serve):
     s = serve("builtin:api")
     with begin_upload(s) as c:
         s.kill(signal.SIGTERM)
         s.wait_log("Handling signal: TERM")
         assert s.process.poll() is None
+        wait_until(lambda: refused(s), what="every worker to have heard of it")
         c.send("cd")
         r = c.response("POST")
         assert r.body == b"abcd"
