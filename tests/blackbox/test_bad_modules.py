@@ -317,6 +317,7 @@ def end_it(s, how, deed, reason, sig, text, function, alone):
     if sig:
         assert f"was sent {sig}" in line
     assert not text or text in line, line
+    assert re.search(rf"at GET /{how}/", line), line
     if sig or alone:
         assert f"/{how}/{deed} (id my-{deed}" in line, line
         assert f"my-{deed}" in json.dumps(e), e

@@ -29,7 +29,6 @@ def begin_upload(s):
     return c
 
 
-@pytest.mark.sanitize
 def refused(s):
     """Has the last process closed the listener?"""
     try:
@@ -39,6 +38,7 @@ def refused(s):
     return False
 
 
+@pytest.mark.sanitize
 def test_term_finishes_requests(serve):
     s = serve("builtin:api")
     with begin_upload(s) as c:
