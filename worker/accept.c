@@ -205,9 +205,11 @@ static void on_rescue(struct loop *l, struct timer *t)
 	if (a->stopped)
 		return;
 	for (uint32_t i = 0; i < a->n; i++)
-		for (int k = 0; k < BATCH; k++)
+		for (int k = 0; k < BATCH; k++) {
 			if (accept_one(a, &a->listener[i].watch) <= 0)
 				break;
+			shm_add(&a->slot->c.accept_rescued, 1);
+		}
 	a->decided_at = UINT32_MAX;
 	if (!timer_armed(&a->rescue))
 		timer_arm(l, &a->rescue, loop_now(l) + RESCUE_NS);
