@@ -4,7 +4,6 @@ import pytest
 
 import lib
 
-pytestmark = pytest.mark.sanitize
 
 OPEN = ("/", "/health", "/livez", "/readyz")
 SHUT = ("/status", "/metrics", "/dashboard", "/api/v1/performance/stats",

@@ -9,14 +9,13 @@ import pytest
 
 from lib import wait_until
 
-pytestmark = pytest.mark.sanitize
-
 
 def blob(n, seed=1):
     return random.Random(seed).randbytes(n)
 
 
 # ---- builtin:api ----
+
 
 def test_api_root(server):
     r = server.get("/")
@@ -116,6 +115,7 @@ def test_api_kept_bodies_leave_nothing(serve, tmp_path):
 
 # ---- builtin:echo ----
 
+
 def test_echo_says_what_was_understood(echo):
     with echo.connect() as c:
         c.send(b"PATCH /a%20b/./c?x=1&x=2 HTTP/1.1\r\nHost: example.org\r\n"
@@ -183,6 +183,7 @@ def test_echo_connect(echo):
 
 
 # ---- builtin:hello ----
+
 
 def test_hello(serve):
     s = serve("builtin:hello")

@@ -118,7 +118,7 @@ def new_exits(s, before):
 
 # ---- 1: loops for ever inline ----
 
-@pytest.mark.sanitize
+
 def test_spins_in_the_loop(serve):
     s = bad(serve, env={"WORKER_TIMEOUT": "1s", "SLOW_REQUEST_THRESHOLD": "20s"})
     with s.connect() as c, Echoes(s, how=("inline",)) as others:
@@ -145,7 +145,6 @@ def test_spins_in_the_loop(serve):
     assert "my-spin" in json.dumps(e) and "/inline/spin" in json.dumps(e)
 
 
-@pytest.mark.sanitize
 def test_holds_the_loop(serve):
     s = bad(serve, env={"SLOW_REQUEST_THRESHOLD": "300ms"})
     before = s.worker_pids()
@@ -162,7 +161,7 @@ def test_holds_the_loop(serve):
 
 # ---- 2 and 3: calls that do not end, all at once since they take 5 s to be believed ----
 
-@pytest.mark.sanitize
+
 def test_never_ends(serve):
     """In the pool, pending for ever, and pending with a thread that says that it works on it."""
     s = bad(serve, workers=1, env={"REQUEST_TIMEOUT": "1s", "SLOW_REQUEST_THRESHOLD": "20s",
@@ -229,7 +228,7 @@ def test_slow_in_the_pool(serve):
 
 # ---- 4: answers twice ----
 
-@pytest.mark.sanitize
+
 def test_answers_twice(serve):
     s = bad(serve, workers=1)
     n = 0
@@ -258,6 +257,7 @@ def test_answers_twice(serve):
 
 
 # ---- 5: leaks ----
+
 
 @pytest.mark.slow
 def test_leaks(serve):
@@ -346,7 +346,7 @@ def test_ends_the_process(serve, how):
 
 # ---- 7: forks ----
 
-@pytest.mark.sanitize
+
 @pytest.mark.parametrize("how", HOW)
 def test_starts_processes(serve, how):
     s = bad(serve)
@@ -359,7 +359,6 @@ def test_starts_processes(serve, how):
     assert s.status()["exits"] == []
 
 
-@pytest.mark.sanitize
 @pytest.mark.parametrize("how", HOW)
 def test_copy_comes_back(serve, how):
     """The child of a fork returns into the server: it ends, and answers nobody."""
@@ -558,12 +557,12 @@ def test_number_of_a_closed_connection_is_used_again(serve):
 
 # ---- 9: calls that are wrong ----
 
+
 def results(body):
     """{call: number} of what call_wrongly() wrote."""
     return {k: int(v) for k, v in re.findall(r"^(.*) = (-?\d+)$", body.decode(), re.M)}
 
 
-@pytest.mark.sanitize
 @pytest.mark.parametrize("how", ["inline", "pool", "async"])
 def test_calls_that_are_wrong(serve, how):
     s = bad(serve, workers=1)
@@ -583,7 +582,6 @@ def test_calls_that_are_wrong(serve, how):
     assert s.status()["exits"] == []
 
 
-@pytest.mark.sanitize
 def test_codes_and_answers_that_are_none(serve):
     s = bad(serve, workers=1)
     failed = 0
@@ -614,6 +612,7 @@ def test_codes_and_answers_that_are_none(serve):
 
 
 # ---- 10: spoils the process ----
+
 
 def test_spoils_signals_and_limits(serve):
     s = bad(serve, workers=2, env={"GRACEFUL_TIMEOUT": "2s", "WORKER_TIMEOUT": "5s"})
@@ -656,6 +655,7 @@ def test_alarm(serve):
 
 # ---- 11: writes over the segment ----
 
+
 def scribbled(serve, seed, seconds):
     s = bad(serve, workers=2, env={"WORKER_TIMEOUT": "2s", "GRACEFUL_TIMEOUT": "2s"})
     begin, cpu, end = time.monotonic(), cpu_seconds(s.pid), time.monotonic() + seconds
@@ -687,7 +687,6 @@ def scribbled(serve, seed, seconds):
     return s
 
 
-@pytest.mark.sanitize
 def test_scribbles_over_the_segment(serve):
     scribbled(serve, random.randrange(1 << 30), 3)
 

@@ -10,7 +10,6 @@ import pytest
 
 from lib import RawClient, wait_until
 
-pytestmark = pytest.mark.sanitize
 
 GZ = {"Accept-Encoding": "gzip"}
 JSON = {"Content-Type": "application/json"}

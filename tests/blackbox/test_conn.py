@@ -26,6 +26,7 @@ def totals(server, name):
 
 # ---- keep-alive and pipelining ----
 
+
 def test_keep_alive(serve):
     s = serve("builtin:hello")
     with s.connect() as c:
@@ -143,6 +144,7 @@ def test_half_closed_clients_get_their_answers(serve):
 
 
 # ---- bodies ----
+
 
 def test_expect_continue(serve):
     s = serve("builtin:echo", workers=1)
@@ -264,6 +266,7 @@ def test_a_reader_that_stops_holds_no_memory_and_no_one_else(serve):
 
 # ---- slow clients ----
 
+
 def test_a_head_that_does_not_come_is_408(serve):
     s = serve("builtin:echo", workers=1, env={"HEADER_TIMEOUT": "300ms"})
     with s.connect() as c:
@@ -316,6 +319,7 @@ def test_a_reader_that_does_not_read_is_cut(serve):
 
 
 # ---- room ----
+
 
 def test_idle_connections_make_room(serve):
     s = serve("builtin:hello", workers=1, env={"WORKER_CONNECTIONS": "20"})
@@ -381,6 +385,7 @@ def test_when_there_is_no_room_new_connections_wait(serve):
 
 
 # ---- counts ----
+
 
 def test_the_totals_agree_to_the_request(serve):
     s = serve("builtin:hello", workers=3)

@@ -12,7 +12,6 @@ import pytest
 
 from lib import PATIENCE, RawClient, alive, wait_until
 
-pytestmark = pytest.mark.sanitize
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 EVIL = b"GET /evil HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -29,6 +28,7 @@ def cpu_ticks(pid):
 
 
 # ---- what is wrong after the answer is out ----
+
 
 def test_a_bad_chunk_after_the_answer_ends_the_connection(serve):
     """The answer did not wait for the body. What follows a broken one is no request."""
@@ -94,6 +94,7 @@ def test_an_error_in_the_middle_of_a_batch(serve, bad):
 
 
 # ---- closing ----
+
 
 def test_an_answer_is_not_lost_to_a_client_that_sends_all_before_it_reads(serve):
     """413 to an upload of 30 MB by a client that looks for its answer only then."""
@@ -219,6 +220,7 @@ def test_a_request_that_waits_says_for_whom(serve):
 
 # ---- methods, versions, expectations ----
 
+
 def test_head_of_what_would_be_long(serve):
     s = serve("builtin:echo", workers=1)
     with s.connect() as c:
@@ -278,6 +280,7 @@ def test_expectations_in_a_batch(serve):
 
 
 # ---- limits at their extremes ----
+
 
 def test_the_largest_heads(serve):
     s = serve("builtin:echo", workers=1,
@@ -360,6 +363,7 @@ def test_no_keepalive(serve):
 
 # ---- time ----
 
+
 def test_a_body_that_is_late_gets_408_and_is_counted_once(serve):
     s = serve("builtin:echo", workers=1, env={"REQUEST_TIMEOUT": "400ms"})
     with s.connect() as c:
@@ -394,6 +398,7 @@ def test_a_whole_answer_has_its_time(serve):
 
 
 # ---- draining ----
+
 
 def drained(server, pid, sig=signal.SIGTERM):
     os.kill(pid, sig)
@@ -498,6 +503,7 @@ def test_stopping_ends_though_clients_keep_coming(serve):
 
 
 # ---- who accepts ----
+
 
 def test_a_listening_worker_takes_what_a_stopped_one_with_less_leaves(serve):
     """The counts have changed since the worker decided to listen: it neither spins nor waits."""

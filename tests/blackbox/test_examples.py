@@ -41,7 +41,6 @@ def example(installed, tmp_path_factory):
     return build
 
 
-@pytest.mark.sanitize
 def test_hello(serve, example):
     s = serve(example("hello"), workers=2)
     assert s.get("/").body == b"Hello, World!"
@@ -57,7 +56,6 @@ def test_hello(serve, example):
     assert m.sum("capricorn_http_requests_total", route="other", method="GET", code="404") == 1
 
 
-@pytest.mark.sanitize
 def test_json(serve, example):
     s = serve(example("json"), workers=1, config="module: {limit: 2}\n")
     r = s.request("POST", "/notes", body=b'{"text": "one"}')
@@ -87,7 +85,6 @@ def test_json(serve, example):
     assert known == {"notes_created_total": 2, "notes_held": 1}
 
 
-@pytest.mark.sanitize
 def test_blocking(serve, example):
     """Eight sleep at the same time in one worker, and its loop serves on."""
     s = serve(example("blocking"), workers=1, env={"THREAD_POOL_SIZE": 8})
@@ -109,7 +106,6 @@ def test_blocking(serve, example):
                            code="200") == 8
 
 
-@pytest.mark.sanitize
 def test_blocking_ends_with_its_client(serve, example):
     s = serve(example("blocking"), workers=1)
     for ms in ("-1", "60001"):
@@ -131,7 +127,6 @@ def active(s, path):
     return sorted(q["state"] for q in doc["requests"] if q["path"] == path)
 
 
-@pytest.mark.sanitize
 def test_queue_of_the_pool_is_bounded(serve, example):
     s = serve(example("blocking"), workers=1, env={"THREAD_POOL_SIZE": 1, "TASK_QUEUE_SIZE": 1})
     with s.connect() as a, s.connect() as b:
@@ -152,7 +147,6 @@ def test_queue_of_the_pool_is_bounded(serve, example):
     assert s.metrics().sum("capricorn_errors_total", route="/sleep", type="queue_full") == 1
 
 
-@pytest.mark.sanitize
 def test_async(serve, example):
     s = serve(example("async"), workers=1)
     assert s.get("/later?ms=50").body == b"Now.\n"
@@ -181,7 +175,6 @@ def test_async(serve, example):
     assert m.sum("capricorn_http_requests_total", route="/tell", code="200") == 2
 
 
-@pytest.mark.sanitize
 def test_stream(serve, example):
     s = serve(example("stream"), workers=1)
     with s.connect() as c:  # each event is sent when it happens, not when many have come together
@@ -229,7 +222,6 @@ def test_a_slow_reader_costs_no_memory(serve, example):
     wait_until(lambda: s.status()["workers"][0]["in_flight"] <= 1, what="the end of the stream")
 
 
-@pytest.mark.sanitize
 def test_files(serve, example, tmp_path):
     (tmp_path / "index.html").write_text("<h1>front</h1>")
     data = os.urandom(200000)
@@ -282,7 +274,6 @@ def test_large_files_are_not_compressed(serve, example, tmp_path):
     assert r.header("content-encoding") is None and len(r.body) == 250000
 
 
-@pytest.mark.sanitize
 def test_files_needs_its_directory(example):
     r = lib.run(example("files"), "--bind", "127.0.0.1:0", "-w", "1")
     assert r.returncode == 4

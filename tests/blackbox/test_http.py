@@ -8,7 +8,6 @@ import pytest
 
 from lib import Server
 
-pytestmark = pytest.mark.sanitize
 
 NEXT = b"GET /next HTTP/1.1\r\nHost: n\r\n\r\n"
 

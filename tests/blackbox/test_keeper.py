@@ -9,8 +9,6 @@ import pytest
 import lib
 from lib import RawClient, wait_until
 
-pytestmark = pytest.mark.sanitize
-
 
 def status_address(s):
     m = s.wait_log(r"[Ss]tatus\D* at: http://127\.0\.0\.1:(\d+)")

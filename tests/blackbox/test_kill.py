@@ -267,7 +267,6 @@ def test_out_of_memory_is_told(serve):
         os.rmdir(group)
 
 
-@pytest.mark.sanitize
 def test_killed_master(serve):
     s = serve("builtin:api", workers=2)
     address = s.address

@@ -13,7 +13,6 @@ import pytest
 
 from lib import wait_until
 
-pytestmark = pytest.mark.sanitize
 
 COMBINED = re.compile(r'127\.0\.0\.1 - (\S+) \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+0000\] '
                       r'"((?:[^"\\]|\\.)*)" (\d{3}) (\d+|-) '

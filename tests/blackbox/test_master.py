@@ -25,7 +25,6 @@ def switches(pid):
         return next(int(line.split()[1]) for line in f if line.startswith("voluntary"))
 
 
-@pytest.mark.sanitize
 @pytest.mark.smoke
 def test_says_what_it_does(serve):
     s = serve("builtin:hello", workers=2)

@@ -11,7 +11,6 @@ import pytest
 
 from lib import wait_until
 
-pytestmark = pytest.mark.sanitize
 
 NAMES = ("http_requests_total http_request_duration_seconds http_requests_in_flight errors_total "
          "worker_up worker_busy_ratio worker_restarts_total shm_bytes").split()

@@ -5,8 +5,6 @@ import pytest
 from lib import wait_until
 from modules import module
 
-pytestmark = pytest.mark.sanitize
-
 
 @pytest.fixture
 def s(serve):

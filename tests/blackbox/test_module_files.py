@@ -9,7 +9,7 @@ import pytest
 from lib import wait_until
 from modules import probe
 
-pytestmark = pytest.mark.sanitize
+
 SMALL = bytes(range(256)) * 4
 LARGE = os.urandom(300000)
 

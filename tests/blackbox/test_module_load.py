@@ -74,7 +74,6 @@ def test_not_an_object(tmp_path):
     assert "half.so cannot be loaded: the file is not whole" in refused(half)
 
 
-@pytest.mark.sanitize
 def test_by_argument_environment_and_file(serve, tmp_path):
     so = module("small", to=str(tmp_path / "app.so"))
     other = module("small", "SYMBOL=other_one", 'TEXT="other"', to=str(tmp_path / "other.so"))

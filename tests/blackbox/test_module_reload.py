@@ -11,8 +11,6 @@ from lib import PATIENCE, SANITIZED, wait_until
 from load import Load
 from modules import module
 
-pytestmark = pytest.mark.sanitize
-
 
 def text(s):
     return s.get("/").body.decode()

@@ -8,7 +8,6 @@ from lib import SANITIZED, wait_until
 from modules import Notes, errors, probe
 
 KINDS = ["inline", "pool", "async"]
-pytestmark = pytest.mark.sanitize
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +36,7 @@ def checksum(data):
 
 
 # ---- routes ----
+
 
 def test_most_specific_first(c):
     for path, kind, id_, rest in (("/route/literal", "literal", "-", "-"),
@@ -183,6 +183,7 @@ def test_the_next_handler_may_fail(s, c):
 
 # ---- bodies ----
 
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_bodies(s, kind):
     for size in (0, 1, 1000, 65536, 65537, 300000):
@@ -230,6 +231,7 @@ def test_a_client_that_leaves_in_the_midst_of_a_body(s):
 
 # ---- order ----
 
+
 def test_pipelined_requests_of_all_kinds_keep_their_order(s):
     kinds = [KINDS[i * 7 % 3] for i in range(60)]
     with s.connect() as c:
@@ -269,6 +271,7 @@ def test_ends_of_connections(s, kind):
 
 
 # ---- answers ----
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_answers(c, kind):

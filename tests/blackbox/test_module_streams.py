@@ -10,7 +10,7 @@ from lib import wait_until
 from modules import Notes, errors, probe
 from test_module_routes import checksum, idle
 
-pytestmark = pytest.mark.sanitize
+
 KINDS = ["pool", "async"]
 MEGABYTE = 1 << 20
 
@@ -28,6 +28,7 @@ def c(s):
 
 
 # ---- bodies ----
+
 
 @pytest.mark.parametrize("path", ["/pool/body", "/async/body", "/async/body?pauses=20"])
 def test_bodies_in_pieces(s, c, path):
@@ -79,6 +80,7 @@ def test_a_body_is_not_read_before_it_is_wanted(s):
 
 
 # ---- answers ----
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_answers_in_pieces(c, kind):
@@ -175,6 +177,7 @@ def test_a_slow_reader_holds_the_producer_up(s, kind):
 
 # ---- events ----
 
+
 @pytest.mark.parametrize("encoding", [None, "gzip"])
 def test_each_event_arrives_before_the_next(s, encoding):
     fields = f"Accept-Encoding: {encoding}\r\n" if encoding else ""
@@ -205,6 +208,7 @@ def test_each_event_arrives_before_the_next(s, encoding):
 
 
 # ---- compressed ----
+
 
 def test_compressed_answers_of_modules(s, c):
     gz = {"Accept-Encoding": "gzip"}

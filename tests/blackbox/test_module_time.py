@@ -9,7 +9,7 @@ import pytest
 from lib import PATIENCE, wait_until
 from modules import Notes, errors, probe
 
-pytestmark = pytest.mark.sanitize
+
 ACTIVE = "/_capricorn/api/v1/performance/active-requests"
 
 
@@ -35,6 +35,7 @@ def send_get(c, path):
 
 
 # ---- deadlines ----
+
 
 def test_a_pool_handler_is_late(s):
     notes, before = Notes(s), errors(s, "request_timeout")
@@ -105,6 +106,7 @@ def test_a_deadline_in_the_queue(narrow):
 
 
 # ---- clients that leave ----
+
 
 @pytest.mark.parametrize("how", ["reset", "shutdown"])
 def test_the_client_leaves(s, how):
@@ -180,6 +182,7 @@ def test_a_completion_while_a_thread_posts(s):
 
 # ---- the queue ----
 
+
 def test_a_full_queue(narrow):
     s, notes, before = narrow, Notes(narrow), errors(narrow, "queue_full")
     with s.connect() as c1, s.connect() as c2:
@@ -214,6 +217,7 @@ def test_one_that_waits_and_leaves_never_runs(narrow):
 
 
 # ---- who holds the loop; the end ----
+
 
 def test_a_handler_that_holds_the_loop_is_told_by_name(s):
     before = errors(s, "loop_held", "/inline/slow")

@@ -8,7 +8,7 @@ import pytest
 from lib import PATIENCE, wait_until
 from modules import Notes, probe
 
-pytestmark = pytest.mark.sanitize
+
 CONFIG = """\
 module:
   text: some text
@@ -104,6 +104,7 @@ def test_threads_of_the_module(c):
 
 
 # ---- metrics, over two workers ----
+
 
 def metric(s, name):
     m = s.metrics()

@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: MIT
 """MAX_REQUESTS: workers are replaced, and nobody notices."""
-import pytest
-
 from lib import wait_until
 from load import Load
 
 
-@pytest.mark.sanitize
 def test_no_request_is_lost_while_workers_are_replaced(serve):
     s = serve("builtin:hello", workers=3, env={"MAX_REQUESTS": 40, "MAX_REQUESTS_JITTER": 5})
     with Load(s) as load:

@@ -3,13 +3,10 @@
 import os
 import signal
 
-import pytest
-
 from lib import wait_until
 from load import Load
 
 
-@pytest.mark.sanitize
 def test_no_request_is_lost_in_reloads(serve):
     s = serve("builtin:hello", workers=3)
     with Load(s) as load:

@@ -32,6 +32,7 @@ def printed(*args, env=None, cwd=None):
 
 # ---- errors ----
 
+
 def test_twenty_bad_settings(tmp_path):
     """All problems of all origins are told in one start, each with its place."""
     (tmp_path / "bad.yaml").write_text(
@@ -159,6 +160,7 @@ def test_secrets_are_not_shown(tmp_path):
 
 # ---- what it says about itself ----
 
+
 def test_help_version_and_check():
     r = lib.run("--help")
     assert r.returncode == 0 and r.stderr == ""
@@ -211,6 +213,7 @@ def test_workers_follow_affinity(tmp_path):
 
 # ---- documents ----
 
+
 @pytest.mark.parametrize("name, path", [
     ("settings-md", "docs/SETTINGS.md"), ("man8", "docs/man/capricorn.8"),
     ("man5", "docs/man/capricorn.yaml.5"), ("sample", "etc/capricorn.yaml"),
@@ -243,6 +246,7 @@ def test_man_pages_render():
 
 
 # ---- in a running server ----
+
 
 def test_settings_from_all_origins_serve(serve):
     s = serve("--server-header=off", workers=None, config="web_workers: 3\nkeepalive_timeout: 5s\n",

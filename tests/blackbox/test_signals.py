@@ -38,7 +38,6 @@ def refused(s):
     return False
 
 
-@pytest.mark.sanitize
 def test_term_finishes_requests(serve):
     s = serve("builtin:api")
     with begin_upload(s) as c:
@@ -93,7 +92,6 @@ def test_graceful_timeout(serve):
         assert 0.9 < time.monotonic() - begun < 5 * lib.PATIENCE
 
 
-@pytest.mark.sanitize
 def test_children_ignore_what_is_the_masters(serve):
     s = serve("builtin:api")
     pids = sorted([*s.worker_pids(), s.keeper_pid()])

@@ -10,7 +10,7 @@ import pytest
 
 import lib
 
-pytestmark = [pytest.mark.smoke, pytest.mark.sanitize]
+pytestmark = pytest.mark.smoke
 
 
 def test_version():

@@ -8,7 +8,6 @@ import pytest
 
 from lib import Server
 
-pytestmark = pytest.mark.sanitize
 
 HIDDEN = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
 

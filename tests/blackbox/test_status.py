@@ -8,7 +8,6 @@ import pytest
 
 from lib import RawClient, wait_until
 
-pytestmark = pytest.mark.sanitize
 
 FIELDS = ("server version uptime_seconds generation master workers keeper totals latency_ms "
           "semaphores rate_limits cache shm exits events config listeners").split()
