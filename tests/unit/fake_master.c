@@ -154,7 +154,7 @@ void fake_fault(void)
 }
 
 /* Holds the loop as a handler would. */
-static void hold(const struct heritage *h, void (*fn)(void))
+static __attribute__((noinline)) void hold(const struct heritage *h, void (*fn)(void))
 {
 	shm_row_begin(shm_row(h->shm, h->slot, 2), SLICE("the-id"), SLICE("GET"), SLICE("/held"),
 		      "10.0.0.1", clock_mono_ns());
