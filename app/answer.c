@@ -107,17 +107,25 @@ void answer_perform(struct capri_request *c, const struct answer *a)
 
 bool answer_type_ok(const char *type)
 {
-	return !type || http_field_ok(SLICE("Content-Type"), slice_of(type));
+	return !type || http_value_ok(slice_of(type));
 }
 
 bool answer_may_begin(struct capri_request *c, int *ret_err)
 {
+	bool first;
+
 	copy_check(); /* the client is the worker's: a copy answers nobody */
 	if (c->route->kind == CAPRI_INLINE && !app_in_loop(c->app)) {
 		*ret_err = CAPRI_E_THREAD;
 		return false;
 	}
-	if (!atomic_exchange(&c->answered, true))
+	if (c->route->kind == CAPRI_INLINE) { /* no other thread may: a locked exchange less */
+		first = !atomic_load_explicit(&c->answered, memory_order_relaxed);
+		atomic_store_explicit(&c->answered, true, memory_order_relaxed);
+	} else {
+		first = !atomic_exchange(&c->answered, true);
+	}
+	if (first)
 		return true;
 	*ret_err = CAPRI_E_TWICE;
 	atomic_fetch_add(&((struct route *)(uintptr_t)c->route)->twice, 1);
@@ -144,14 +152,16 @@ static bool own(struct capri_request *c, struct answer *a)
 	if (a->way == WAY_PROBLEM) {
 		a->body = keep(c, a->body);
 	} else if (a->way == WAY_COPY) {
-		copy = malloc(a->len > 0 ? a->len : 1);
+		bool small = call_has_room(c, a->len);
+
+		copy = small ? call_alloc(c, a->len) : malloc(a->len);
 		if (!copy)
 			return false;
 		if (a->len > 0)
 			memcpy(copy, a->body, a->len);
 		*a = (struct answer){
 			.way = WAY_REF, .status = a->status, .type = type, .body = copy,
-			.len = a->len, .release = free, .release_arg = copy,
+			.len = a->len, .release = small ? NULL : free, .release_arg = copy,
 		};
 	}
 	return true;

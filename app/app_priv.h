@@ -168,7 +168,8 @@ struct bridge {
 	pthread_mutex_t lock;
 	struct capri_request *first, *last;
 	struct post_fn *fn_first, *fn_last;
-	_Atomic bool rung;               /* something was posted since the loop looked */
+	_Atomic bool posted;             /* something lies here that the loop has not looked at */
+	_Atomic bool rung;               /* the loop will look: it need not be woken */
 	struct watch watch;              /* eventfd, edge-triggered: never read */
 };
 
@@ -180,7 +181,16 @@ struct pool {
 	uint32_t threads, threads_max, idle;
 	uint32_t woken;                  /* of the idle ones, not up yet */
 	uint32_t starting;               /* threads that have not looked at the queue yet */
+	uint32_t taken;                  /* calls that threads have taken, modulo 2^32 */
+	uint64_t handler_ns;             /* how long handlers take, on average of the last ones */
+	bool lazy;                       /* threads may keep quiet: the loop looks by itself */
 	bool quit;
+
+	/* the loop's own */
+	bool pushed;                     /* the queue is to be looked at when the turn ends */
+	uint32_t taken_seen;
+	uint64_t seen_ns;                /* when `taken` had moved on */
+	struct timer stall;
 };
 
 struct capri_worker {
@@ -264,6 +274,8 @@ struct capri_request *call_get(struct app *a); /* NULL: no memory */
 void call_release(struct capri_request *c);    /* gives one hold back */
 bool call_detach(struct capri_request *c);     /* copies what the exchange holds; false: no room */
 void *call_alloc(struct capri_request *c, size_t size);
+/* Would call_alloc() need nothing of the heap? */
+bool call_has_room(const struct capri_request *c, size_t size);
 /* The handler of a detached call has no further part in it. */
 void call_ended(struct capri_request *c);
 void call_gone(struct request *r, void *arg);  /* request_gone_f: the exchange is over */
@@ -313,13 +325,17 @@ void body_deliver(struct capri_request *c);
 void pool_init(struct pool *p, const struct settings *s);
 /* Puts a call into the queue. false: it is full. */
 bool pool_push(struct app *a, struct capri_request *c);
+void pool_end_turn(struct app *a); /* wakes threads for what was pushed; see pool.c */
 bool pool_remove(struct pool *p, struct capri_request *c); /* false: a thread has it already */
 bool pool_stop(struct pool *p);                            /* false: some thread does not end */
 
 /* ---- bridge.c ---- */
 int bridge_open(struct app *a);                            /* 0 or -errno */
 void bridge_close(struct app *a);
-void bridge_post(struct capri_request *c, unsigned what);  /* any thread */
+void bridge_post(struct capri_request *c, unsigned what);  /* any thread: puts and rings */
+void bridge_put(struct capri_request *c, unsigned what);
+void bridge_ring(struct app *a);
+void bridge_awake(struct app *a); /* the loop: this turn will look, none need ring */
 bool bridge_has(struct capri_request *c);                  /* was it posted, and not taken yet? */
 
 /* ---- look.c: calls that take long ---- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From other threads into the loop. Who posts rings at most once until the loop has looked: a batch
- * of completions costs one write to the eventfd. It is watched edge-triggered and never read.
+ * From other threads into the loop. Who rings does so at most once until the loop has looked: a
+ * batch of completions costs one write to the eventfd. It is watched edge-triggered, and never
+ * read. The loop looks at the end of each turn at what was posted, rung or not.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #define BATCH 1024 /* posts taken in one turn, so that those who go on posting do not hold it */
 
 /* The loop itself need not be woken: it looks at the end of its turn. */
-static void ring(struct app *a)
+void bridge_ring(struct app *a)
 {
 	struct bridge *b = &a->bridge;
 	uint64_t one = 1;
@@ -22,7 +23,12 @@ static void ring(struct app *a)
 		(void)!write(b->watch.fd, &one, sizeof(one)); /* full: it is readable already */
 }
 
-void bridge_post(struct capri_request *c, unsigned what)
+void bridge_awake(struct app *a)
+{
+	atomic_store_explicit(&a->bridge.rung, true, memory_order_relaxed);
+}
+
+void bridge_put(struct capri_request *c, unsigned what)
 {
 	struct bridge *b = &c->app->bridge;
 
@@ -36,8 +42,16 @@ void bridge_post(struct capri_request *c, unsigned what)
 		b->last = c;
 	}
 	c->posts |= what;
+	atomic_store_explicit(&b->posted, true, memory_order_relaxed);
 	pthread_mutex_unlock(&b->lock);
-	ring(c->app);
+}
+
+void bridge_post(struct capri_request *c, unsigned what)
+{
+	struct app *a = c->app; /* the call may be over as soon as it is posted */
+
+	bridge_put(c, what);
+	bridge_ring(a);
 }
 
 int capri_post(struct capri_worker *w, void (*fn)(struct capri_worker *w, void *arg), void *arg)
@@ -58,8 +72,9 @@ int capri_post(struct capri_worker *w, void (*fn)(struct capri_worker *w, void *
 	else
 		b->fn_first = p;
 	b->fn_last = p;
+	atomic_store_explicit(&b->posted, true, memory_order_relaxed);
 	pthread_mutex_unlock(&b->lock);
-	ring(a);
+	bridge_ring(a);
 	return CAPRI_OK;
 }
 
@@ -144,7 +159,7 @@ static void take_all(struct app *a)
 	unsigned posts;
 	int n = 0, m = 0;
 
-	atomic_store(&b->rung, false); /* before the look: what comes later rings again */
+	atomic_store(&b->posted, false); /* before the look: what comes later is seen later */
 	for (; n < BATCH && (c = next_call(b, &posts)); n++)
 		carry_out(c, posts);
 	for (; m < BATCH && (p = next_fn(b)); m++) {
@@ -153,18 +168,15 @@ static void take_all(struct app *a)
 		free(p);
 	}
 	if (n == BATCH || m == BATCH)
-		atomic_store(&b->rung, true); /* the rest in the next turn, whoever else waits */
+		atomic_store(&b->posted, true); /* the rest in the next turn, whoever else waits */
 }
 
+/* Nothing to do: app_end_turn() comes after it. */
 static void on_ring(struct loop *l, struct watch *w, unsigned events)
 {
-	struct bridge *b = (struct bridge *)(void *)((char *)w - offsetof(struct bridge, watch));
-	struct app *a = (struct app *)(void *)((char *)b - offsetof(struct app, bridge));
-
 	(void)l;
+	(void)w;
 	(void)events;
-	if (atomic_load(&b->rung))
-		take_all(a);
 }
 
 static void count_twice(struct app *a)
@@ -178,15 +190,27 @@ static void count_twice(struct app *a)
 	}
 }
 
+/*
+ * The order matters: who posts sets `posted` and then looks at `rung`, so that is given back before
+ * the look; and a thread that keeps quiet posts before it takes its next call, so once the queue is
+ * seen to be empty all that was posted quietly is seen as well.
+ */
 void app_end_turn(struct app *a)
 {
+	struct bridge *b = &a->bridge;
 	uint64_t one = 1;
 
-	if (atomic_load_explicit(&a->bridge.rung, memory_order_relaxed)) {
+	pool_end_turn(a);
+	if (atomic_load_explicit(&b->rung, memory_order_relaxed))
+		atomic_store(&b->rung, false);
+	if (atomic_load(&b->posted)) {
 		take_all(a);
-		/* What was posted from within finds no other end of a turn before the wait. */
-		if (atomic_load(&a->bridge.rung))
-			(void)!write(a->bridge.watch.fd, &one, sizeof(one));
+		pool_end_turn(a); /* with the next requests of those that were answered */
+		if (atomic_load_explicit(&b->rung, memory_order_relaxed))
+			atomic_store(&b->rung, false);
+		/* What came meanwhile finds no other end of a turn before the wait. */
+		if (atomic_load(&b->posted))
+			(void)!write(b->watch.fd, &one, sizeof(one));
 	}
 	if (atomic_load_explicit(&a->twice, memory_order_relaxed))
 		count_twice(a);

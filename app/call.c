@@ -113,6 +113,11 @@ void call_release(struct capri_request *c)
 	a->free = c;
 }
 
+bool call_has_room(const struct capri_request *c, size_t size)
+{
+	return size <= CALL_ARENA - ((c->arena_used + 15) & ~15u);
+}
+
 void *call_alloc(struct capri_request *c, size_t size)
 {
 	uint32_t at = (c->arena_used + 15) & ~15u;

@@ -104,8 +104,6 @@ static uint32_t to_epoll(unsigned events)
 		e |= EPOLLOUT;
 	if (events & LOOP_RDHUP)
 		e |= EPOLLRDHUP;
-	if (events & LOOP_EDGE)
-		e |= EPOLLET;
 	if (events & LOOP_EXCLUSIVE)
 		e |= EPOLLEXCLUSIVE;
 	if (events & LOOP_EDGE)

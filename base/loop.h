@@ -18,11 +18,11 @@ struct timer;
 #define LOOP_OUT       2u /* writable */
 #define LOOP_RDHUP     4u /* the peer has shut down its sending side */
 #define LOOP_ERR       8u /* error or hang-up; reported whether asked for or not */
-#define LOOP_EDGE      32u /* told once of each change (an eventfd that nobody reads) */
 #define LOOP_EXCLUSIVE 16u /* of several loops on one descriptor wake one (listeners) */
 /* With LOOP_IN: told once, when something arrives, LOOP_RDHUP among it; not while it lies there.
- * Only for who has read all there is. Saves the kernel a second look at each descriptor per event,
- * and events come in the order of arrival: level-triggered ones in that of the turn before. */
+ * Only for who has read all there is, or never reads it (an eventfd). Saves the kernel a second
+ * look at each descriptor per event, and events come in the order of arrival: level-triggered ones
+ * in that of the turn before. */
 #define LOOP_EDGE      32u
 
 typedef void watch_cb_f(struct loop *l, struct watch *w, unsigned events);

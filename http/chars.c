@@ -42,9 +42,14 @@ bool http_token_ok(struct slice s)
 	return s.len > 0 && all_of(s, C_TOKEN);
 }
 
+bool http_value_ok(struct slice value)
+{
+	return value.len == 0 || scan_value(value.p, value.p + value.len) == value.p + value.len;
+}
+
 bool http_field_ok(struct slice name, struct slice value)
 {
-	return http_token_ok(name) && all_of(value, C_VALUE);
+	return http_token_ok(name) && http_value_ok(value);
 }
 
 bool http_request_id_ok(struct slice s)

@@ -8,10 +8,6 @@
  * how many lines lie before it. Those are not looked at again until the empty line has come; then
  * the whole head is parsed once more, since the caller's buffer may have moved meanwhile.
  */
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include "http/http_priv.h"
 
 #define METHOD_MAX 20 /* bytes, as in gunicorn; UPDATEREDIRECTREF has 17 */
@@ -38,30 +34,6 @@ struct head {
 
 /* What else the parser acts on, beside enum http_known. */
 enum { F_NONE = HTTP_F_COUNT, F_CONNECTION, F_CONTENT_LENGTH, F_TRANSFER_ENCODING };
-
-/* The first byte of [p, end) that may not stand in a field value; long values 16 bytes a step. */
-static inline const char *scan_value(const char *p, const char *end)
-{
-#ifdef __SSE2__
-	const __m128i top = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8('\t');
-	const __m128i del = _mm_set1_epi8(0x7f);
-
-	while (end - p >= 16) {
-		__m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
-		__m128i low = _mm_cmpeq_epi8(_mm_min_epu8(x, top), x);
-		__m128i bad = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(x, tab), low),
-					   _mm_cmpeq_epi8(x, del));
-		int mask = _mm_movemask_epi8(bad);
-
-		if (mask)
-			return p + __builtin_ctz((unsigned)mask);
-		p += 16;
-	}
-#endif
-	while (p < end && (class_of(*p) & C_VALUE))
-		p++;
-	return p;
-}
 
 /* The first byte of [p, end) that may not stand in a target, or is `mark`. */
 static inline const char *scan_target(const char *p, const char *end, char mark)
@@ -129,6 +101,12 @@ static enum http_err read_method(struct head *h, const char **pp)
 	const char *end = h->end - p > METHOD_MAX + 1 ? p + METHOD_MAX + 1 : h->end;
 	size_t len;
 
+	if (h->end - p >= 4 && memcmp(p, "GET ", 4) == 0) {
+		h->req->method = HTTP_M_GET;
+		h->req->method_text = (struct slice){p, 3};
+		*pp = p + 4;
+		return HTTP_OK;
+	}
 	while (p < end && (class_of(*p) & C_METHOD))
 		p++;
 	len = (size_t)(p - start);
@@ -485,7 +463,9 @@ static void clear(struct http_request *req)
 {
 	struct http_field *fields = req->fields;
 
-	*req = (struct http_request){ .fields = fields, .content_length = -1 };
+	memset(req, 0, sizeof(*req)); /* as an assignment it is made elsewhere, and then copied */
+	req->fields = fields;
+	req->content_length = -1;
 }
 
 /* Parses from p, where nothing but empty lines lies before; h->line says how far it came. */

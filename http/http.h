@@ -213,6 +213,7 @@ static inline void http_put_field(struct http_out *o, struct slice name, struct 
 void http_put_u64(struct http_out *o, uint64_t v);
 /* Is this a field name (token) and a value without CR, LF, NUL or other controls but tab? */
 bool http_field_ok(struct slice name, struct slice value);
+bool http_value_ok(struct slice value); /* the same of the value alone */
 bool http_token_ok(struct slice s);
 
 /* "HTTP/1.1 200 OK\r\n", for 100 to 999. Common statuses are one memcpy. */

@@ -6,6 +6,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "http/http.h"
 
@@ -24,6 +27,30 @@ extern const uint8_t http_class[256];
 static inline uint8_t class_of(char c)
 {
 	return http_class[(uint8_t)c];
+}
+
+/* The first byte of [p, end) that may not stand in a field value; long values 16 bytes a step. */
+static inline const char *scan_value(const char *p, const char *end)
+{
+#ifdef __SSE2__
+	const __m128i top = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8('\t');
+	const __m128i del = _mm_set1_epi8(0x7f);
+
+	while (end - p >= 16) {
+		__m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+		__m128i low = _mm_cmpeq_epi8(_mm_min_epu8(x, top), x);
+		__m128i bad = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(x, tab), low),
+					   _mm_cmpeq_epi8(x, del));
+		int mask = _mm_movemask_epi8(bad);
+
+		if (mask)
+			return p + __builtin_ctz((unsigned)mask);
+		p += 16;
+	}
+#endif
+	while (p < end && (class_of(*p) & C_VALUE))
+		p++;
+	return p;
 }
 
 /* 0 to 15; the character must be C_HEX. */

@@ -81,6 +81,15 @@ static void put_length(struct http_out *o, struct request *r, int64_t len)
 		r->no_body = true;
 }
 
+/* Mostly it is one that we have made: then all lengths are known here. */
+static void put_id(struct http_out *o, const struct request *r)
+{
+	if (r->id.p == r->id_text)
+		http_put_field(o, SLICE("X-Request-Id"), (struct slice){r->id_text, ID_LEN});
+	else
+		http_put_field(o, SLICE("X-Request-Id"), r->id);
+}
+
 static void keep_content_type(struct request *r, struct slice type)
 {
 	size_t room = sizeof(r->content_type_text);
@@ -114,7 +123,7 @@ static bool put_head(struct request *r, int status, struct slice type, int64_t l
 	else if (type.len > 0)
 		log_warnx("a handler's Content-Type was dropped: more than %u bytes", TYPE_MAX);
 	put_length(&o, r, len);
-	http_put_field(&o, SLICE("X-Request-Id"), r->id);
+	put_id(&o, r);
 	coding_put_fields(r, &o);
 	if (must_close(r)) {
 		r->close = true;

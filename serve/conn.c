@@ -429,6 +429,10 @@ static void conn_settle(struct conn *c)
 		want |= LOOP_IN | (c->drained ? LOOP_EDGE : 0);
 	if (want == 0 && !c->eof && !c->peer_done)
 		want = LOOP_RDHUP; /* a client that goes is noticed even while nothing is read */
+	/* While a handler has the request mostly nothing comes. A watch that tells once of input
+	 * may stay as it is until something does: that saves two system calls a request. */
+	if (want == LOOP_RDHUP && c->drained && c->watch.events == (LOOP_IN | LOOP_EDGE))
+		want = c->watch.events;
 	if (loop_watch(s->loop, &c->watch, want) != 0) {
 		/* ENOENT: another file has the number now; EPERM: one that cannot be waited for. */
 		CHECK_SAY(errno != EBADF && errno != ENOENT && errno != EPERM, FD_CLOSED);
@@ -517,20 +521,23 @@ static void conn_read(struct conn *c, unsigned events)
 static void on_event(struct loop *l, struct watch *w, unsigned events)
 {
 	struct conn *c = (struct conn *)(void *)w; /* its first member */
+	bool reads = wants_input(c);
 
 	(void)l;
 	c->processing = true;
+	if (!reads && (events & (LOOP_IN | LOOP_RDHUP)))
+		c->drained = false; /* what comes now lies there: it will be told of again */
 	if (c->list == CL_LINGER) {
 		linger_read(c);
 	} else if (events & LOOP_OUT) {
 		c->blocked = false;
 		(void)conn_flush(c);
-	} else if ((events & LOOP_ERR) && !(events & LOOP_IN)) {
+	} else if ((events & LOOP_ERR) && !(reads && (events & LOOP_IN))) {
 		c->dead = true;
-	} else if ((events & LOOP_IN) && wants_input(c)) {
+	} else if ((events & LOOP_IN) && reads) {
 		conn_read(c, events);
 	}
-	if ((events & LOOP_RDHUP) && !(c->watch.events & LOOP_IN) && !c->peer_done) {
+	if ((events & LOOP_RDHUP) && !reads && !c->peer_done) {
 		c->peer_done = true;
 		if (c->req && c->req->hangup_cb && !c->dead)
 			c->req->hangup_cb(c->req, c->req->gone_arg);

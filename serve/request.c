@@ -171,7 +171,7 @@ static void make_id(struct request *r)
 	x ^= x >> 31;
 	put_hex(r->id_text, (uint32_t)(x >> 32));
 	put_hex(r->id_text + 8, (uint32_t)x);
-	r->id = (struct slice){r->id_text, 16};
+	r->id = (struct slice){r->id_text, ID_LEN};
 }
 
 static void reset(struct request *r, struct conn *c)

@@ -29,6 +29,7 @@
 #define EXTRA_MAX   4096u          /* bytes of fields that a handler adds */
 #define COPY_MAX    4096u          /* bodies up to this are copied behind their head */
 #define ARENA_MAX   4096u
+#define ID_LEN      16u            /* of a request id of ours */
 #define PEND_MAX    32u
 
 /* A buffer of one of three sizes: small and big come from pools, a larger one from the heap. */
@@ -132,7 +133,7 @@ struct request {
 	bool client_known, forwarded;
 
 	uint32_t extra_len, arena_used;
-	char id_text[17];
+	char id_text[ID_LEN + 1];
 	char content_type_text[96];
 	char extra[EXTRA_MAX];
 	_Alignas(16) char arena[ARENA_MAX];

@@ -8,42 +8,47 @@ enum access { OPEN, READ, WRITE };
 #define TYPE_JSON "application/json"
 #define TYPE_TEXT "text/plain; version=0.0.4; charset=utf-8"
 
+#define PATH(lit) {lit, sizeof(lit) - 1}
+
 /* Every built-in path. `make` is NULL where the feature is not built yet. */
 static const struct endpoint {
-	const char *path;        /* one that ends in "/" takes a last segment of any name */
+	struct slice path;       /* one that ends in "/" takes a last segment of any name */
 	enum access access;
 	status_make_f *make;
 	const char *type;
 } endpoints[] = {
-	{"/health", OPEN, status_make_health, TYPE_JSON},
-	{"/livez", OPEN, status_make_livez, TYPE_JSON},
-	{"/readyz", OPEN, status_make_readyz, TYPE_JSON},
-	{"/status", READ, status_make_status, TYPE_JSON},
-	{"/metrics", READ, status_make_metrics, TYPE_TEXT},
-	{"/dashboard", READ, NULL, NULL},
-	{"/api/v1/performance/health", READ, status_make_health, TYPE_JSON},
-	{"/api/v1/performance/stats", READ, status_make_stats, TYPE_JSON},
-	{"/api/v1/performance/dashboard", READ, NULL, NULL},
-	{"/api/v1/performance/operations", READ, NULL, NULL},
-	{"/api/v1/performance/alerts", READ, NULL, NULL},
-	{"/api/v1/performance/alerts/thresholds", READ, NULL, NULL},
-	{"/api/v1/performance/active-requests", READ, status_make_active, TYPE_JSON},
-	{"/api/v1/performance/slow-requests", READ, status_make_slow, TYPE_JSON},
-	{"/api/v1/performance/resource-usage", READ, NULL, NULL},
-	{"/api/v1/control/semaphores/", WRITE, NULL, NULL},
-	{"/api/v1/control/rate-limits/", WRITE, NULL, NULL},
-	{"/api/v1/control/cache/purge", WRITE, NULL, NULL},
-	{"/api/v1/control/cache/invalidate", WRITE, NULL, NULL},
-	{"/api/v1/control/workers", WRITE, NULL, NULL},
+	{PATH("/health"), OPEN, status_make_health, TYPE_JSON},
+	{PATH("/livez"), OPEN, status_make_livez, TYPE_JSON},
+	{PATH("/readyz"), OPEN, status_make_readyz, TYPE_JSON},
+	{PATH("/status"), READ, status_make_status, TYPE_JSON},
+	{PATH("/metrics"), READ, status_make_metrics, TYPE_TEXT},
+	{PATH("/dashboard"), READ, NULL, NULL},
+	{PATH("/api/v1/performance/health"), READ, status_make_health, TYPE_JSON},
+	{PATH("/api/v1/performance/stats"), READ, status_make_stats, TYPE_JSON},
+	{PATH("/api/v1/performance/dashboard"), READ, NULL, NULL},
+	{PATH("/api/v1/performance/operations"), READ, NULL, NULL},
+	{PATH("/api/v1/performance/alerts"), READ, NULL, NULL},
+	{PATH("/api/v1/performance/alerts/thresholds"), READ, NULL, NULL},
+	{PATH("/api/v1/performance/active-requests"), READ, status_make_active, TYPE_JSON},
+	{PATH("/api/v1/performance/slow-requests"), READ, status_make_slow, TYPE_JSON},
+	{PATH("/api/v1/performance/resource-usage"), READ, NULL, NULL},
+	{PATH("/api/v1/control/semaphores/"), WRITE, NULL, NULL},
+	{PATH("/api/v1/control/rate-limits/"), WRITE, NULL, NULL},
+	{PATH("/api/v1/control/cache/purge"), WRITE, NULL, NULL},
+	{PATH("/api/v1/control/cache/invalidate"), WRITE, NULL, NULL},
+	{PATH("/api/v1/control/workers"), WRITE, NULL, NULL},
 };
 
+/* Asked of every request: most paths differ in length, or else in the first letter. */
 static bool endpoint_matches(const struct endpoint *e, struct slice path)
 {
-	size_t len = strlen(e->path);
+	size_t len = e->path.len;
 
-	if (e->path[len - 1] != '/')
-		return slice_eq(path, (struct slice){e->path, len});
-	return path.len > len && memcmp(path.p, e->path, len) == 0 &&
+	if (path.len < len || path.p[1] != e->path.p[1])
+		return false;
+	if (e->path.p[len - 1] != '/')
+		return slice_eq(path, e->path);
+	return path.len > len && memcmp(path.p, e->path.p, len) == 0 &&
 	       !memchr(path.p + len, '/', path.len - len);
 }
 
@@ -57,8 +62,11 @@ static const struct endpoint *find(struct slice path)
 
 bool status_match(const struct conf *conf, bool at_root, struct slice path, struct slice *ret_rest)
 {
-	struct slice prefix = at_root ? SLICE("") : slice_of(conf->s.status_prefix);
+	struct slice prefix;
 
+	if (path.len < 6) /* "/livez" */
+		return false;
+	prefix = at_root ? SLICE("") : slice_of(conf->s.status_prefix);
 	if (prefix.len > 0 && prefix.p[prefix.len - 1] == '/')
 		prefix.len--;
 	if (path.len <= prefix.len)

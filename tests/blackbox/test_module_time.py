@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Deadlines, clients that leave, full queues: what handlers hear, and what everybody else sees."""
 import contextlib
+import os
 import signal
 import time
 
@@ -214,6 +215,39 @@ def test_one_that_waits_and_leaves_never_runs(narrow):
         assert c1.response().status == 200
     assert s.get("/pool/answer").status == 200
     assert notes["pool_began"] == 1
+
+
+@pytest.mark.parametrize("before", [0, 5])
+def test_a_brisk_handler_that_blocks_holds_nobody(s, before):
+    """Of handlers that were brisk so far few threads are woken, and those tell the loop late. When
+    one of them blocks, neither who was answered before it nor who waits behind it may notice; that
+    the loop is woken by something else now and then is not good enough."""
+    (pid,), took = s.worker_pids(), []
+    with contextlib.ExitStack() as stack:
+        others = [stack.enter_context(s.connect()) for _ in range(10)]
+        gated = [stack.enter_context(s.connect()) for _ in range(3)] # of 4 threads
+        for _ in range(7):
+            for c in others * 5:
+                assert c.get("/pool/answer").status == 200
+            os.kill(pid, signal.SIGSTOP) # they come in one turn of the loop
+            try:
+                for c in others[:before]:
+                    send_get(c, "/pool/answer")
+                for c in gated:
+                    send_get(c, "/pool/gate")
+                for c in others[before:]:
+                    send_get(c, "/pool/answer")
+            finally:
+                begin = time.monotonic()
+                os.kill(pid, signal.SIGCONT)
+            for c in others:
+                assert c.response().status == 200
+            took.append(time.monotonic() - begin)
+            assert len(rows(s, "/pool/gate")) == 3
+            s.get("/gate/open?n=3")
+            for c in gated:
+                assert c.response().body == b"pool"
+    assert sorted(took)[3] < 0.15, took
 
 
 # ---- who holds the loop; the end ----
