@@ -24,6 +24,8 @@ void answer_date(struct serve *s)
 	uint64_t wall = clock_wall_ns();
 	char date[HTTP_DATE_LEN + 1];
 
+	http_put_status_line(&o, 200);
+	s->fixed_at = (uint32_t)o.len;
 	if (s->set->server_header)
 		http_put_field(&o, SLICE("Server"), SLICE("capricorn"));
 	http_format_date((int64_t)(wall / NS_PER_S), date);
@@ -75,7 +77,7 @@ static void put_length(struct http_out *o, struct request *r, int64_t len)
 		http_put_field(o, SLICE("Transfer-Encoding"), SLICE("chunked"));
 		r->chunked_out = true;
 	} else {
-		r->close = true; /* HTTP/1.0: the end of the connection is the end of the body */
+		r->close = r->until_close = true; /* HTTP/1.0 */
 	}
 	if (r->head.method == HTTP_M_HEAD)
 		r->no_body = true;
@@ -116,8 +118,12 @@ static bool put_head(struct request *r, int status, struct slice type, int64_t l
 	r->status = status;
 	r->answer_since_ns = r->fill_ns = loop_now(s->loop);
 	o = (struct http_out){.p = b->data + b->end, .cap = b->cap - b->end};
-	http_put_status_line(&o, status);
-	http_put(&o, s->fixed, s->fixed_len);
+	if (status == 200) {
+		http_put(&o, s->fixed, s->fixed_len);
+	} else {
+		http_put_status_line(&o, status);
+		http_put(&o, s->fixed + s->fixed_at, s->fixed_len - s->fixed_at);
+	}
 	if (type.len > 0 && type.len <= TYPE_MAX)
 		http_put_field(&o, SLICE("Content-Type"), type);
 	else if (type.len > 0)

@@ -213,6 +213,8 @@ int64_t coding_bytes(struct request *r, int status, struct slice type, struct sl
 	int64_t len = (int64_t)body->len;
 
 	r->coding = coding_of(r, status, type, len);
+	if (r->coding == CODING_NONE)
+		return len;
 	if (r->coding == CODING_GZIP && body->len <= gzip_turn_max(r->serve->gzip)) {
 		*body = compress_whole(r, *body);
 		return (int64_t)body->len;

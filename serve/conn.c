@@ -245,11 +245,22 @@ void serve_abandon(struct serve *s)
 			close(s->slab[i].watch.fd);
 }
 
+/* Where the end of the connection would be taken for that of the body, only a reset tells the
+ * client that it is not whole. */
+static void reset_on_close(const struct conn *c)
+{
+	const struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+	(void)setsockopt(c->watch.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
 static void conn_free(struct conn *c)
 {
 	struct serve *s = c->serve;
 
 	c->processing = true; /* nothing that a handler calls on its way out comes back here */
+	if (c->req && c->req->until_close && !c->req->produced)
+		reset_on_close(c);
 	if (c->req)
 		request_abort(c->req);
 	account_flush(s);

@@ -190,6 +190,7 @@ static void reset(struct request *r, struct conn *c)
 	r->kind = ANS_NONE;
 	r->status = 0;
 	r->head_done = r->produced = r->close = r->no_body = r->chunked_out = false;
+	r->until_close = false;
 	r->accounted = r->is_status = r->failed = r->broken_head = r->fill_waits = false;
 	r->content_type = (struct slice){NULL, 0};
 	r->release = NULL;

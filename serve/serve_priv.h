@@ -109,6 +109,7 @@ struct request {
 	int status;
 	bool head_done;            /* the head of the answer is in the output */
 	bool produced;             /* all of the answer is in the output or written */
+	bool until_close;          /* only the end of the connection ends its body */
 	bool close, no_body, chunked_out, accounted, is_status, failed, broken_head;
 	struct slice content_type; /* for the access log */
 	const char *mem;           /* a body that is not copied */
@@ -187,8 +188,8 @@ struct serve {
 
 	uint64_t id_seed, id_count;
 	uint64_t date_due_ns;          /* when `fixed` is to be made anew */
-	uint32_t fixed_len;
-	char fixed[80];                /* "Server: ...\r\nDate: ...\r\n" */
+	uint32_t fixed_len, fixed_at;  /* where the fields begin */
+	char fixed[128];               /* "HTTP/1.1 200 OK\r\nServer: ...\r\nDate: ...\r\n" */
 
 	bool draining, done_told;
 	uint64_t drain_ns, drain_idle_ns; /* since when; how long idle connections are kept */

@@ -107,6 +107,11 @@ def test_what_is_not_whole_is_cut(s, kind):
             c.send(f"GET /{kind}/pieces?n=10&size=1000&{query} HTTP/1.1\r\nHost: a\r\n\r\n")
             with pytest.raises((EOFError, ConnectionResetError)):
                 c.response()
+    # An old client takes the end of the connection for that of the body: it is reset.
+    with s.connect() as c, pytest.raises(ConnectionResetError):
+        c.send(f"GET /{kind}/pieces?n=10&size=1000&ok=0 HTTP/1.0\r\nHost: a\r\n\r\n")
+        while c.sock.recv(65536):
+            pass
     # More than was announced is refused: what was written is not whole.
     notes = Notes(s)
     with s.connect() as c:
