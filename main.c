@@ -69,9 +69,7 @@ static int print_check(const struct conf *conf, const struct strbuf *notes)
 	uint64_t total = 0;
 	size_t i, n;
 
-	shm_geometry_for(&geo, (uint32_t)conf->s.workers_max,
-			 (uint32_t)conf->s.worker_connections, (uint32_t)conf->s.metric_routes,
-			 (uint32_t)conf->s.module_metrics, (uint32_t)conf->s.module_histograms);
+	master_geometry(conf, conf->s.workers_max, &geo);
 	n = shm_bill(&geo, line, BILL_LINES_MAX);
 	if (notes->len > 0)
 		fputs(notes->p, stderr);

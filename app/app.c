@@ -45,6 +45,16 @@ static int start(struct app *a)
 	return rc;
 }
 
+/* A limit that nobody meets looks like one that holds. Said once, by the first worker. */
+static void tell_idle_llm(const struct app *a)
+{
+	if (!a->conf->policy->llm_idle || a->semaphore[CONF_SEM_LLM].app || a->h->slot != 1 ||
+	    shm_get(&a->slot->incarnation) > 1)
+		return;
+	log_warnx("LLM_CONCURRENT_LIMIT is set, and nothing takes the semaphore \"llm\": neither a "
+		  "route of the configuration nor the module");
+}
+
 int app_new(const struct heritage *h, struct loop *l, struct app **ret_app)
 {
 	struct app *a = calloc(1, sizeof(*a));
@@ -75,13 +85,15 @@ int app_new(const struct heritage *h, struct loop *l, struct app **ret_app)
 		(void)app_free(a);
 		return -1;
 	}
+	tell_idle_llm(a);
 	*ret_app = a;
 	return 0;
 }
 
-void app_attach(struct app *a, struct serve *s)
+void app_attach(struct app *a, struct serve *s, struct admit *admit)
 {
 	a->serve = s;
+	a->admit = admit;
 }
 
 void app_drain(struct app *a, void (*idle)(void *arg), void *arg)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "admit/admit.h"
 #include "base/loop.h"
 #include "conf/conf.h"
 #include "serve/serve.h"
@@ -24,10 +25,10 @@ struct app;
  * as the module's start() does. 0, or -1 after logging why: the app cannot be loaded.
  */
 int app_new(const struct heritage *h, struct loop *l, struct app **ret_app);
-/* The server that the app answers with: after app_new(), before the first request. */
-void app_attach(struct app *a, struct serve *s);
-/* The handler of a worker (serve_handler_f); arg is the struct app. The built-in API under
- * STATUS_PREFIX comes first, then the app. */
+/* The server that the app answers with, and what admits its requests: after app_new(), before the
+ * first request. */
+void app_attach(struct app *a, struct serve *s, struct admit *admit);
+/* The handler of requests that have been admitted (serve_handler_f); arg is the struct app. */
 void app_handle(struct serve *s, struct request *r, void *arg);
 /* At the end of each turn: takes what threads have completed meanwhile. */
 void app_end_turn(struct app *a);

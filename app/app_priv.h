@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "admit/admit.h"
 #include "app/app.h"
 #include "app/spool.h"
 #include "base/strbuf.h"
@@ -93,9 +94,13 @@ struct capri_request {
 	struct request *r;               /* loop only; NULL once the exchange is over */
 	const struct http_request *head; /* the exchange's, or the own copy */
 	const struct route *route;
+	uint32_t label;                  /* of the configuration's route, or the handler's */
 	struct slice path, id;
 	uint32_t holds;                  /* loop only: freed when nobody holds it any more */
 	uint32_t skip;                   /* handlers that have declined */
+	struct ticket *ticket;           /* what its request holds while it goes on; or NULL */
+	enum shm_class class;            /* for what it takes by itself */
+	struct share *shares;            /* limit.c */
 	bool detached, collected, collecting, spool_used;
 	bool resting;                    /* completed, and not used again yet */
 
@@ -196,6 +201,15 @@ struct pool {
 struct capri_worker {
 	void *data;                      /* the module's */
 };
+struct capri_semaphore {
+	struct app *app;
+	uint32_t index;                  /* in the configuration */
+};
+struct capri_ratelimit {
+	struct app *app;
+	uint32_t index;                  /* in the segment */
+	bool keyed;
+};
 
 struct app {
 	struct capri_worker w;           /* first: what the interface hands out */
@@ -203,7 +217,10 @@ struct app {
 	const struct conf *conf;
 	struct loop *loop;
 	struct serve *serve;
+	struct admit *admit;
 	struct shm_slot *slot;
+	struct capri_semaphore semaphore[CONF_SEMAPHORES_MAX];
+	struct capri_ratelimit rate[CONF_RATES_MAX];
 	struct capri_app module;
 	void *dl;
 	bool starting, started;
@@ -272,6 +289,7 @@ void app_routes_free(struct app *a);
 /* ---- call.c: the life of a call ---- */
 struct capri_request *call_get(struct app *a); /* NULL: no memory */
 void call_release(struct capri_request *c);    /* gives one hold back */
+void call_let_go(struct capri_request *c);     /* of what its request holds */
 bool call_detach(struct capri_request *c);     /* copies what the exchange holds; false: no room */
 void *call_alloc(struct capri_request *c, size_t size);
 /* Would call_alloc() need nothing of the heap? */
@@ -337,6 +355,10 @@ void bridge_put(struct capri_request *c, unsigned what);
 void bridge_ring(struct app *a);
 void bridge_awake(struct app *a); /* the loop: this turn will look, none need ring */
 bool bridge_has(struct capri_request *c);                  /* was it posted, and not taken yet? */
+
+/* ---- limit.c: what a call has of semaphores ---- */
+void limit_cancel(struct capri_request *c); /* a pool handler that waits for some shall not */
+void limit_end(struct capri_request *c);    /* all is given back */
 
 /* ---- look.c: calls that take long ---- */
 void look_begin(struct app *a, struct capri_request *c);

@@ -59,6 +59,8 @@ struct capri_request *call_get(struct app *a)
 	c->app = a;
 	c->holds = 1;
 	c->skip = 0;
+	c->ticket = NULL;
+	c->shares = NULL;
 	c->detached = c->collected = c->collecting = c->spool_used = false;
 	c->streaming = c->sse = false;
 	atomic_store_explicit(&c->at, CALL_IN_LOOP, memory_order_relaxed);
@@ -92,6 +94,16 @@ static void free_memory(struct capri_request *c)
 		stream_fini(c);
 }
 
+/* Its handler has ended, or there is none. */
+void call_let_go(struct capri_request *c)
+{
+	struct ticket *t = c->ticket;
+
+	c->ticket = NULL;
+	limit_end(c);
+	admit_handler_ended(t);
+}
+
 void call_release(struct capri_request *c)
 {
 	struct app *a = c->app;
@@ -99,6 +111,7 @@ void call_release(struct capri_request *c)
 	CHECK(c->holds > 0);
 	if (--c->holds > 0)
 		return;
+	call_let_go(c);
 	if (c->detached && bridge_has(c))
 		return; /* freed when the bridge lets go of it */
 	free_memory(c);
@@ -243,6 +256,7 @@ void call_ended(struct capri_request *c)
 	atomic_store_explicit(&c->at, CALL_ENDED, memory_order_relaxed);
 	atomic_store_explicit(&c->completed, true, memory_order_relaxed);
 	look_end(c->app, c);
+	call_let_go(c);
 	call_release(c);
 }
 
@@ -252,6 +266,7 @@ void call_cancel(struct capri_request *c)
 	capri_cancel_f *fn = c->cancel_fn;
 
 	atomic_store_explicit(&c->cancelled, true, memory_order_release);
+	limit_cancel(c);
 	c->cancel_fn = NULL;
 	if (!fn)
 		return;

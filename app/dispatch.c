@@ -10,7 +10,6 @@
 #include "app/app_priv.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "status/status.h"
 
 static void choose(struct capri_request *c);
 
@@ -28,7 +27,10 @@ static void nothing_there(struct capri_request *c)
 	char allow[HTTP_ALLOW_MAX];
 	size_t n;
 
-	if (!r || !request_limit_body(r, (uint64_t)c->app->conf->s.client_max_body_size))
+	const struct request_rules *rules = r ? request_rules(r) : NULL;
+
+	if (!r || !request_limit_body(r, rules->body_max ? rules->body_max :
+				      (uint64_t)c->app->conf->s.client_max_body_size))
 		return;
 	if (head->method == HTTP_M_OPTIONS && head->form == HTTP_ASTERISK_FORM) {
 		request_field(r, SLICE("Allow"), SLICE("GET, HEAD, POST, OPTIONS"));
@@ -40,7 +42,8 @@ static void nothing_there(struct capri_request *c)
 		request_problem(r, 404, "There is nothing at this path: no route of the app matches it.");
 		return;
 	}
-	request_route(r, app_route_label(c->app, c->path));
+	if (rules->label == 0)
+		request_route(r, app_route_label(c->app, c->path));
 	request_field(r, SLICE("Allow"), slice_from(allow, n));
 	if (head->method == HTTP_M_OPTIONS)
 		request_answer(r, 204, slice_from(NULL, 0), slice_from(NULL, 0));
@@ -52,7 +55,7 @@ static void nothing_there(struct capri_request *c)
 
 void app_error(const struct capri_request *c, enum shm_error type)
 {
-	shm_error_add(c->app->h->shm, c->app->h->slot, c->route->label, type);
+	shm_error_add(c->app->h->shm, c->app->h->slot, c->label, type);
 }
 
 /* The handler has failed the request: 500, or a cut if a part of the answer is out. */
@@ -95,6 +98,7 @@ static void choose_next(void *arg)
 {
 	struct capri_request *c = arg;
 
+	limit_end(c); /* what the one has taken is not the next one's */
 	c->fields_len = 0;
 	c->cancel_fn = NULL;
 	c->writable_fn = NULL;
@@ -127,6 +131,7 @@ static void run_inline(struct capri_request *c)
 		decline(c);
 		return;
 	}
+	call_let_go(c);
 	if (!answered && result < 0)
 		fail_code(c, result);
 	else if (!answered)
@@ -327,6 +332,7 @@ static void set_deadline(struct capri_request *c)
 static void choose(struct capri_request *c)
 {
 	const struct route *rt = app_route_find(c->app, c->head, c->path, c->skip, &c->match);
+	const struct request_rules *rules;
 	struct request *r = c->r;
 
 	if (!rt || !r) {
@@ -337,12 +343,14 @@ static void choose(struct capri_request *c)
 		return;
 	}
 	c->route = rt;
-	request_route(r, rt->label);
-	if (!request_limit_body(r, rt->body_max)) {
+	rules = request_rules(r);
+	c->label = rules->label ? rules->label : rt->label;
+	request_route(r, c->label);
+	if (!request_limit_body(r, rules->body_max ? rules->body_max : rt->body_max)) {
 		call_release(c);
 		return;
 	}
-	if (rt->timeout_ns != 0 || c->skip > 0)
+	if ((rt->timeout_ns != 0 || c->skip > 0) && rules->timeout_ns == 0)
 		set_deadline(c);
 	if (rt->body == CAPRI_BODY_WHOLE && c->head->has_body && !c->collected)
 		collect(c);
@@ -350,10 +358,12 @@ static void choose(struct capri_request *c)
 		dispatch_run(c);
 }
 
-static void serve_app(struct app *a, struct request *r)
+void app_handle(struct serve *s, struct request *r, void *arg)
 {
+	struct app *a = arg;
 	struct capri_request *c = call_get(a);
 
+	(void)s;
 	if (!c) {
 		request_problem(r, 503, "No memory for the request.");
 		return;
@@ -362,17 +372,7 @@ static void serve_app(struct app *a, struct request *r)
 	c->head = request_head(r);
 	c->path = request_path(r);
 	c->id = request_id(r);
+	c->ticket = admit_hold(r);
+	c->class = admit_class(a->admit, r);
 	choose(c);
-}
-
-void app_handle(struct serve *s, struct request *r, void *arg)
-{
-	struct app *a = arg;
-	struct slice rest;
-
-	(void)s;
-	if (!status_match(a->conf, false, request_path(r), &rest))
-		serve_app(a, r);
-	else if (request_limit_body(r, (uint64_t)a->conf->s.client_max_body_size))
-		request_answer_status(r, rest);
 }

@@ -32,6 +32,7 @@ void look_begin(struct app *a, struct capri_request *c)
 void look_abandoned(struct app *a, struct capri_request *c)
 {
 	c->abandoned = true;
+	admit_abandoned(c->ticket);
 	c->abandoned_ns = loop_now(a->loop);
 	set_abandoned(a, a->nabandoned + 1);
 	serve_row_state(a->serve, c->row, SHM_ROW_ABANDONED);

@@ -30,7 +30,7 @@ static void note_kept(const struct conf *next, const struct conf *cur, size_t i,
 	strbuf_fini(&is);
 }
 
-static bool keep_row(struct conf *next, const struct conf *cur, size_t i)
+bool conf_carry_row(struct conf *next, const struct conf *cur, enum conf_row_id i)
 {
 	const struct conf_source *from = &cur->priv->from[i];
 	const char *place = NULL;
@@ -95,9 +95,10 @@ void conf_carry_over(struct conf *next, const struct conf *cur, struct conf_repo
 		    conf_value_equal(&conf_rows[i], &next->s, &cur->s))
 			continue;
 		note_kept(next, cur, i, r);
-		ok = keep_row(next, cur, i) && ok;
+		ok = conf_carry_row(next, cur, (enum conf_row_id)i) && ok;
 	}
 	ok = keep_binds(next, cur) && ok;
+	ok = conf_carry_policy(next, cur, r) && ok;
 	/* Nobody opens anything by these again: a text that was not copied does no harm. */
 	if (!ok)
 		conf_note(r, "out of memory: settings that stay as they are may be shown wrongly");

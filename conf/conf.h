@@ -14,13 +14,14 @@
 #include "base/log.h"
 #include "base/net.h"
 #include "base/strbuf.h"
+#include "conf/policy.h"
 
 struct conf_list {
 	size_t n;
 	const char **item;
 };
 
-enum conf_policy { CONF_POLICY_LRU, CONF_POLICY_LFU, CONF_POLICY_FIFO };
+enum conf_cache_policy { CONF_POLICY_LRU, CONF_POLICY_LFU, CONF_POLICY_FIFO };
 
 /*
  * One field a row of the table, named like the variable in lower case. Durations are in ms, sizes
@@ -37,7 +38,7 @@ enum conf_policy { CONF_POLICY_LRU, CONF_POLICY_LFU, CONF_POLICY_FIFO };
 #define CONF_FIELD_LIST(f)      struct conf_list f;
 #define CONF_FIELD_LEVEL(f)     enum log_level f;
 #define CONF_FIELD_LOGFORMAT(f) enum log_format f;
-#define CONF_FIELD_POLICY(f)    enum conf_policy f;
+#define CONF_FIELD_POLICY(f)    enum conf_cache_policy f;
 #define SETTING(name, field, type, ...) CONF_FIELD_##type(field)
 struct settings {
 #include "conf/settings.def"
@@ -81,6 +82,7 @@ struct conf {
 	struct conf_bind status_bind;
 	struct net_cidrs forwarded_allow; /* FORWARDED_ALLOW_IPS */
 	struct net_cidrs status_allow;    /* STATUS_ALLOW */
+	struct conf_policy *policy;    /* limits of requests, by routes; not changed by others */
 	int cpus;                      /* the smaller of affinity and cgroup quota, at least 1 */
 	/* private to conf/: origins and places of each row, the memory of all strings */
 	struct conf_priv *priv;
@@ -118,6 +120,10 @@ const char *conf_module_setting(const struct conf *c, const char *path);
  * Makes `next` (just loaded) the configuration that follows `cur`: boot settings that differ keep
  * the value of `cur`, each told in r->notes as "NAME: ... needs a restart or an upgrade". The rest
  * applies. Strings are copied; `cur` may be freed afterwards.
+ *
+ * Of the policy, limit_max of a semaphore and `entries` of a rate limit stay, by name. A limit that
+ * is above the limit_max that stays is refused: that of `cur` stays, in the setting, too, if it is
+ * one. Weights of routes are cut to the limit_max that stays.
  */
 void conf_carry_over(struct conf *next, const struct conf *cur, struct conf_report *r);
 

@@ -18,7 +18,11 @@
 
 enum conf_type {
 	CONF_T_INT, CONF_T_DURATION, CONF_T_SIZE, CONF_T_MODE, CONF_T_BOOL, CONF_T_TEXT,
-	CONF_T_LIST, CONF_T_LEVEL, CONF_T_LOGFORMAT, CONF_T_POLICY
+	CONF_T_LIST, CONF_T_LEVEL, CONF_T_LOGFORMAT, CONF_T_POLICY,
+	/* In sections.def alone; the words are in the order of the enums in policy.h. */
+	CONF_T_HOLD, CONF_T_ALGORITHM, CONF_T_WHEN_FULL, CONF_T_RATE_MODE, CONF_T_ACCESS,
+	CONF_T_FROM, CONF_T_CLASS,
+	CONF_T_SHAPE            /* has a reader of its own */
 };
 
 /* Says in `why` what is wrong with a text ("is not ..."); true if nothing is. */
@@ -55,6 +59,39 @@ enum conf_row_id {
 
 extern const struct conf_row conf_rows[CONF_ROWS];
 
+/* ---- keys.c: the table of what can be in sections (conf/sections.def) ---- */
+
+#define GROUP(id, ...) CONF_G_##id,
+#define KEY(...)
+enum conf_group {
+#include "conf/sections.def"
+	CONF_GROUPS
+};
+#undef GROUP
+#undef KEY
+
+#define GROUP(...)
+#define KEY(group, name, ...) CONF_K_##group##_##name,
+enum conf_key {
+#include "conf/sections.def"
+	CONF_KEYS
+};
+#undef GROUP
+#undef KEY
+
+/* A mapping: where it can stand, and what it is. Its keys follow each other in conf_keys. */
+struct conf_group_row {
+	const char *where;
+	const char *help;
+};
+
+extern const struct conf_group_row conf_groups[CONF_GROUPS];
+extern const struct conf_row conf_keys[CONF_KEYS]; /* key, type, min, max, def, shown, zero, arg,
+						      help and later are used */
+extern const enum conf_group conf_key_group[CONF_KEYS];
+/* The sections, in the order of documents, as an example that can be loaded. */
+extern const char conf_sections_example[];
+
 /* ---- table.c: finding rows ---- */
 
 const struct conf_row *conf_row_by_name(struct slice variable); /* bare name or alias */
@@ -82,6 +119,12 @@ char *conf_strndup(struct conf *c, const char *p, size_t len);
  * wrong, the field is as it was. */
 bool conf_value_parse(struct conf *c, const struct conf_row *row, struct slice text,
 		      struct settings *s, struct strbuf *why);
+/* The same for what is no setting: a number, or the index of a word; a text without controls, in
+ * the memory of `c` (NULL: `why` says what is wrong). */
+bool conf_number_parse(const struct conf_row *row, struct slice text, int64_t *ret,
+		       struct strbuf *why);
+char *conf_string_parse(struct conf *c, const struct conf_row *row, struct slice text,
+			struct strbuf *why);
 bool conf_value_equal(const struct conf_row *row, const struct settings *a,
 		      const struct settings *b);
 /* Copies the row's field; strings into the memory of `c`. False = no memory. */
@@ -145,11 +188,13 @@ struct conf_priv {
 	struct conf_block *blocks;
 	const struct conf_value *module; /* section.c; NULL = there is no section */
 	const char *module_place;
+	bool has_sections;          /* one of those in conf->policy is in the file */
 };
 
 struct conf_loading {
 	struct conf *conf;
 	struct conf_report *report;
+	struct conf_sections *sections; /* of the file, until they are derived; NULL = no file */
 	bool no_memory;
 };
 
@@ -197,6 +242,12 @@ void conf_derive(struct conf_loading *ld);
 /* In app.c: APP and STATUS_PREFIX as the processes use them. A module that cannot be read is told.
  */
 void conf_derive_app(struct conf_loading *ld);
+/* In policy.c: conf->policy from the settings and the sections of the file, which are forgotten. */
+void conf_derive_policy(struct conf_loading *ld);
+/* What a reload cannot change in it, see conf_carry_over(). False = no memory. */
+bool conf_carry_policy(struct conf *next, const struct conf *cur, struct conf_report *r);
+/* In carry.c: the value of a row and where it came from. False = no memory. */
+bool conf_carry_row(struct conf *next, const struct conf *cur, enum conf_row_id i);
 /* CPUs that this process may use; `root` is put before /proc and /sys ("" but in tests). */
 int conf_cpus(const char *root);
 
@@ -211,6 +262,12 @@ void conf_write_markdown(FILE *f);
 void conf_write_sample(FILE *f);
 void conf_write_man8(FILE *f);
 void conf_write_man5(FILE *f);
+void conf_write_keys_markdown(FILE *f);
+void conf_write_keys_man(FILE *f);
+void conf_write_keys_sample(FILE *f);
+void conf_put_roff(FILE *f, const char *text);         /* text of a table as roff */
+/* "number from 1 to 1024; 0 = off" of a row of either table. */
+void conf_row_facts(const struct conf_row *row, struct strbuf *out);
 
 /* Flags that are no settings, for --help and the man page. */
 struct conf_option {

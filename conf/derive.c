@@ -231,6 +231,7 @@ void conf_derive(struct conf_loading *ld)
 	derive_times(ld);
 	conf_derive_app(ld);
 	derive_binds(ld);
+	conf_derive_policy(ld);
 	if (ld->no_memory)
 		return;
 	derive_status_bind(ld);

@@ -21,7 +21,7 @@ const char *conf_type_word(enum conf_type type)
 		[CONF_T_POLICY] = "word",
 	};
 
-	return words[type];
+	return type < sizeof(words) / sizeof(words[0]) ? words[type] : "word";
 }
 
 const char *conf_when_word(enum conf_when when)
@@ -43,6 +43,25 @@ const char *conf_row_arg(const struct conf_row *row)
 	};
 
 	return row->arg ? row->arg : args[row->type];
+}
+
+void conf_row_facts(const struct conf_row *row, struct strbuf *out)
+{
+	const char *const *words = conf_type_words(row->type);
+	struct strbuf range;
+
+	strbuf_puts(out, row->type == CONF_T_SHAPE ? row->arg : conf_type_word(row->type));
+	for (size_t i = 0; words && words[i]; i++)
+		strbuf_printf(out, "%s%s", i ? ", " : ": ", words[i]);
+	strbuf_init(&range);
+	conf_range_format(row, &range);
+	if (range.len > 0)
+		strbuf_printf(out, " %s", range.p);
+	strbuf_fini(&range);
+	if (row->unit)
+		strbuf_printf(out, " (%s)", row->unit);
+	if (row->zero)
+		strbuf_printf(out, ", 0 = %s", row->zero);
 }
 
 void conf_row_default(const struct conf_row *row, struct strbuf *out)
@@ -248,34 +267,17 @@ static void markdown_names(FILE *f, const struct conf_row *row)
 	strbuf_fini(&flags);
 }
 
-static void markdown_range(FILE *f, const struct conf_row *row)
-{
-	const char *const *words = conf_type_words(row->type);
-	struct strbuf range;
-
-	fputs(conf_type_word(row->type), f);
-	for (size_t i = 0; words && words[i]; i++)
-		fprintf(f, "%s%s", i ? ", " : ": ", words[i]);
-	strbuf_init(&range);
-	conf_range_format(row, &range);
-	if (range.len > 0)
-		fprintf(f, " %s", range.p);
-	if (row->unit)
-		fprintf(f, " (%s)", row->unit);
-	if (row->zero)
-		fprintf(f, "; 0 = %s", row->zero);
-	strbuf_fini(&range);
-}
-
 static void markdown_row(FILE *f, const struct conf_row *row)
 {
-	struct strbuf def;
+	struct strbuf def, facts;
 
 	strbuf_init(&def);
+	strbuf_init(&facts);
 	conf_row_default(row, &def);
+	conf_row_facts(row, &facts);
 	markdown_names(f, row);
-	fputs(" | ", f);
-	markdown_range(f, row);
+	fprintf(f, " | %s", facts.p ? facts.p : "");
+	strbuf_fini(&facts);
 	fputs(row->shown || !row->def ? " | " : " | `", f);
 	put_cell(f, def.p ? def.p : "");
 	fprintf(f, "%s | %s | ", row->shown || !row->def ? "" : "`", conf_when_word(row->when));
@@ -295,6 +297,7 @@ void conf_write_markdown(FILE *f)
 				"meaning |\n|---|---|---|---|---|---|\n", conf_rows[i].group);
 		markdown_row(f, &conf_rows[i]);
 	}
+	conf_write_keys_markdown(f);
 	fputs(markdown_tail, f);
 }
 
@@ -372,6 +375,7 @@ void conf_write_sample(FILE *f)
 			fprintf(f, "\n# ---- %s ----\n", conf_rows[i].group);
 		sample_row(f, &conf_rows[i]);
 	}
+	conf_write_keys_sample(f);
 	fputs("\n# ---- The module's own ----\n\n", f);
 	comment(f, "For the module that APP names: any mapping, handed to it as it stands.");
 	fputs("#module:\n#  greeting: \"Hello\"\n", f);

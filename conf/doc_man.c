@@ -4,8 +4,8 @@
  */
 #include "conf/conf_priv.h"
 
-/* Text of the table as roff: minus signs that can be copied, no accidental requests. */
-static void put_text(FILE *f, const char *s)
+/* Minus signs that can be copied, no accidental requests. */
+void conf_put_roff(FILE *f, const char *s)
 {
 	if (*s == '.' || *s == '\'')
 		fputs("\\&", f);
@@ -28,7 +28,7 @@ static void put_names(FILE *f, const char *names)
 
 		snprintf(name, sizeof(name), "%.*s", len, names);
 		fputs("\\fB", f);
-		put_text(f, name);
+		conf_put_roff(f, name);
 		fputs("\\fR", f);
 		names += len;
 		if (*names) {
@@ -52,21 +52,10 @@ static void put_aliases(FILE *f, const struct conf_row *row)
 /* Type, range and default of a row as a sentence or two. */
 static void put_facts(FILE *f, const struct conf_row *row)
 {
-	const char *const *words = conf_type_words(row->type);
 	struct strbuf text;
 
 	strbuf_init(&text);
-	strbuf_puts(&text, conf_type_word(row->type));
-	for (size_t i = 0; words && words[i]; i++)
-		strbuf_printf(&text, "%s%s", i ? ", " : ": ", words[i]);
-	if (row->max != 0) {
-		strbuf_puts(&text, " ");
-		conf_range_format(row, &text);
-	}
-	if (row->unit)
-		strbuf_printf(&text, " (%s)", row->unit);
-	if (row->zero)
-		strbuf_printf(&text, ", 0 = %s", row->zero);
+	conf_row_facts(row, &text);
 	strbuf_puts(&text, "; default: ");
 	conf_row_default(row, &text);
 	strbuf_printf(&text, "; takes effect: %s", conf_when_word(row->when));
@@ -75,7 +64,7 @@ static void put_facts(FILE *f, const struct conf_row *row)
 		/* A sentence begins with a capital. */
 		if (text.p[0] >= 'a' && text.p[0] <= 'z')
 			text.p[0] = (char)(text.p[0] - 'a' + 'A');
-		put_text(f, text.p);
+		conf_put_roff(f, text.p);
 	}
 	strbuf_fini(&text);
 }
@@ -97,7 +86,7 @@ static void man_option(FILE *f, const struct conf_option *o)
 	if (o->arg)
 		fprintf(f, " \\fI%s\\fR", o->arg);
 	fputc('\n', f);
-	put_text(f, o->help);
+	conf_put_roff(f, o->help);
 	fputc('\n', f);
 }
 
@@ -117,7 +106,7 @@ static void man_setting(FILE *f, const struct conf_row *row)
 	fprintf(f, "%s%s", row->prefixed ? CONF_PREFIX : "", row->name);
 	put_aliases(f, row);
 	fputs(")\n", f);
-	put_text(f, row->help);
+	conf_put_roff(f, row->help);
 	fputc('\n', f);
 	put_facts(f, row);
 	strbuf_fini(&flags);
@@ -297,8 +286,13 @@ static const char man5_head[] =
 ".IR performance ,\n"
 ".IR semaphores ,\n"
 ".IR rate_limits ,\n"
-".IR defaults ,\n"
-".IR routes ,\n"
+".I defaults\n"
+"and\n"
+".I routes\n"
+"say what holds for which requests, see below. They are read again at HUP; limits, queues, times and\n"
+"routes change then, limit_max and entries need a restart.\n"
+".PP\n"
+"The sections\n"
 ".IR cache ,\n"
 ".IR alerts ,\n"
 ".IR reload ,\n"
@@ -344,9 +338,10 @@ void conf_write_man5(FILE *f)
 		if (row->group)
 			fprintf(f, ".SS %s\n", row->group);
 		fprintf(f, ".TP\n\\fB%s\\fR\n", row->key);
-		put_text(f, row->help);
+		conf_put_roff(f, row->help);
 		fputc('\n', f);
 		put_facts(f, row);
 	}
+	conf_write_keys_man(f);
 	fputs(man5_tail, f);
 }

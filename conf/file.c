@@ -11,15 +11,23 @@
 #define ITEMS_MAX       1024 /* of a list */
 
 /* Sections of features that are not built yet. */
-static const char *const sections[] = {
-	"performance", "semaphores", "rate_limits", "defaults", "routes", "cache", "alerts",
-	"reload", "autoscale", "upstreams", NULL
+static const char *const later_sections[] = {
+	"cache", "alerts", "reload", "autoscale", "upstreams", NULL
+};
+
+/* Those that are, behind those of enum conf_section. */
+enum { SECTION_PERFORMANCE = CONF_SECTIONS, SECTION_MODULE, SECTION_COUNT };
+static const char *const sections[SECTION_COUNT + 1] = {
+	[CONF_S_SEMAPHORES] = "semaphores", [CONF_S_RATE_LIMITS] = "rate_limits",
+	[CONF_S_DEFAULTS] = "defaults", [CONF_S_ROUTES] = "routes",
+	[SECTION_PERFORMANCE] = "performance", [SECTION_MODULE] = "module",
 };
 
 struct reader {
 	struct conf_yaml y;
 	size_t seen_line[CONF_ROWS]; /* where a key was given first; 0 = not yet */
-	size_t section_line;         /* the same for the section module */
+	size_t section_line[SECTION_COUNT]; /* the same for sections */
+	const yaml_node_t *value[SECTION_COUNT]; /* of sections; NULL = not given, or null */
 };
 
 const char *conf_yaml_place(const struct conf_yaml *y, yaml_mark_t mark, const char *key)
@@ -33,17 +41,11 @@ static const char *place_of(struct reader *r, const yaml_node_t *n, const char *
 	return conf_yaml_place(&r->y, n->start_mark, key);
 }
 
-/* Tags would promise types that the table has to decide on. */
-static bool has_own_tag(const yaml_node_t *n)
-{
-	return n->tag && strncmp((const char *)n->tag, "tag:yaml.org,2002:", 18) != 0;
-}
-
 static bool check_scalar(struct reader *r, const yaml_node_t *n, const char *key)
 {
 	if (n->type != YAML_SCALAR_NODE)
 		conf_error(r->y.ld, place_of(r, n, key), "is not a single value");
-	else if (has_own_tag(n))
+	else if (conf_yaml_has_tag(n))
 		conf_error(r->y.ld, place_of(r, n, key), "has a tag (%s), which means nothing here",
 			   (const char *)n->tag);
 	else
@@ -95,18 +97,17 @@ static void set_row(struct reader *r, const struct conf_row *row, const yaml_nod
 			      place_of(r, value, row->key));
 }
 
-static const char *find_section(struct slice key)
+static int find_word(struct slice key, const char *const *words)
 {
-	for (size_t i = 0; sections[i]; i++)
-		if (slice_eq(key, slice_of(sections[i])))
-			return sections[i];
-	return NULL;
+	for (int i = 0; words[i]; i++)
+		if (slice_eq(key, slice_of(words[i])))
+			return i;
+	return -1;
 }
 
-static bool is_nearly_module(struct slice key, struct strbuf *out)
+static bool is_nearly_section(struct slice key, struct strbuf *out)
 {
-	static const char *const words[] = {"module", NULL};
-	const char *near = conf_nearest(key, words);
+	const char *near = conf_nearest(key, sections);
 
 	strbuf_puts(out, near ? near : "");
 	return near != NULL;
@@ -116,16 +117,16 @@ static void refuse_key(struct reader *r, const yaml_node_t *key)
 {
 	const char *place = place_of(r, key, NULL);
 	struct strbuf text, near;
-	const char *section;
+	int section = find_word(conf_yaml_scalar(key), later_sections);
 
 	strbuf_init(&text);
 	strbuf_init(&near);
 	conf_quote(&text, conf_yaml_scalar(key));
-	section = find_section(conf_yaml_scalar(key));
-	if (section)
-		conf_error(r->y.ld, place, "the section %s is not built yet", section);
+	if (section >= 0)
+		conf_error(r->y.ld, place, "the section %s is not built yet",
+			   later_sections[section]);
 	else if (conf_nearest_row(conf_yaml_scalar(key), CONF_BY_KEY, &near) ||
-		 is_nearly_module(conf_yaml_scalar(key), &near))
+		 is_nearly_section(conf_yaml_scalar(key), &near))
 		conf_error(r->y.ld, place, "the key %s is unknown; did you mean %s?",
 			   text.p ? text.p : "", near.p);
 	else
@@ -148,14 +149,17 @@ static bool take_key(struct reader *r, const yaml_node_t *key, const char *name,
 static void read_pair(struct reader *r, const yaml_node_t *key, const yaml_node_t *value)
 {
 	const struct conf_row *row;
+	int section;
 
 	if (key->type != YAML_SCALAR_NODE) {
 		conf_error(r->y.ld, place_of(r, key, NULL), "a key is not a single word");
 		return;
 	}
-	if (slice_eq(conf_yaml_scalar(key), SLICE("module"))) {
-		if (take_key(r, key, "module", &r->section_line) && !conf_yaml_is_null(value))
-			conf_read_section(&r->y, value);
+	section = find_word(conf_yaml_scalar(key), sections);
+	if (section >= 0) {
+		if (take_key(r, key, sections[section], &r->section_line[section]) &&
+		    !conf_yaml_is_null(value))
+			r->value[section] = value;
 		return;
 	}
 	row = conf_row_by_key(conf_yaml_scalar(key));
@@ -163,6 +167,47 @@ static void read_pair(struct reader *r, const yaml_node_t *key, const yaml_node_
 		refuse_key(r, key);
 	else if (take_key(r, key, row->key, &r->seen_line[row - conf_rows]))
 		set_row(r, row, value);
+}
+
+/* ---- performance: a second spelling of settings ---- */
+
+/* The same setting by its own key and here is no problem if both mean the same. */
+static void set_again(struct reader *r, const struct conf_row *row, const struct conf_at *at)
+{
+	struct conf_source *from = &r->y.ld->conf->priv->from[row - conf_rows];
+	struct settings s = r->y.ld->conf->s;
+	struct strbuf why, text;
+
+	if (!conf_is_scalar(&r->y, at))
+		return;
+	strbuf_init(&why);
+	strbuf_init(&text);
+	if (!conf_value_parse(r->y.ld->conf, row, conf_yaml_scalar(at->n), &s, &why)) {
+		conf_refuse_text(&r->y, at, "%s", why.p ? why.p : "");
+	} else if (from->origin != CONF_FILE) {
+		conf_set_text(r->y.ld, row, CONF_FILE, conf_yaml_scalar(at->n),
+			      place_of(r, at->n, at->word.p));
+	} else if (!conf_value_equal(row, &s, &r->y.ld->conf->s)) {
+		conf_value_format(row, &r->y.ld->conf->s, &text);
+		conf_refuse_text(&r->y, at, "is not what %s says (%s); leave one of them out",
+				 from->place, text.p ? text.p : "");
+	}
+	strbuf_fini(&text);
+	strbuf_fini(&why);
+}
+
+static void read_performance(struct reader *r, const yaml_node_t *n)
+{
+	struct conf_at root = {.word = SLICE("performance"), .n = n};
+	struct conf_members m, in;
+
+	if (!conf_read_members(&r->y, &root, CONF_G_PERFORMANCE, CONF_G_PERFORMANCE, &m) ||
+	    !conf_read_members(&r->y, &m.at[CONF_K_PERFORMANCE_concurrency], CONF_G_CONCURRENCY,
+			       CONF_G_CONCURRENCY, &in))
+		return;
+	for (int k = 0; k < CONF_KEYS; k++)
+		if (in.at[k].n)
+			set_again(r, conf_row_by_key(in.at[k].word), &in.at[k]);
 }
 
 static void read_document(struct reader *r)
@@ -186,6 +231,27 @@ static void read_document(struct reader *r)
 		read_pair(r, yaml_document_get_node(r->y.doc, pair->key),
 			  yaml_document_get_node(r->y.doc, pair->value));
 	}
+	if (r->value[SECTION_PERFORMANCE])
+		read_performance(r, r->value[SECTION_PERFORMANCE]);
+	if (r->value[SECTION_MODULE])
+		conf_read_section(&r->y, r->value[SECTION_MODULE]);
+}
+
+/* The document stays for the sections that need all settings; conf_derive_policy() ends it. */
+static void keep_sections(struct reader *r, yaml_document_t *doc)
+{
+	struct conf_sections *s = calloc(1, sizeof(*s));
+
+	if (!s) {
+		r->y.ld->no_memory = true;
+		yaml_document_delete(doc);
+		return;
+	}
+	s->doc = *doc;
+	s->y = (struct conf_yaml){.ld = r->y.ld, .path = r->y.path, .doc = &s->doc};
+	for (size_t i = 0; i < CONF_SECTIONS; i++)
+		s->value[i] = r->value[i];
+	r->y.ld->sections = s;
 }
 
 static void refuse_syntax(struct reader *r, const yaml_parser_t *p)
@@ -232,7 +298,7 @@ void conf_read_yaml(struct conf_loading *ld, const char *path, const char *p, si
 			yaml_document_delete(&rest);
 		}
 	}
-	yaml_document_delete(&doc);
+	keep_sections(&r, &doc);
 	yaml_parser_delete(&parser);
 }
 

@@ -3,14 +3,11 @@
  * --print-config: each setting with its value and where it came from. Values are such that they can
  * be fed back: durations in seconds, sizes in bytes, words as words.
  */
-#include "conf/conf_priv.h"
-
 #include <stdlib.h>
 
-#include <jansson.h>
+#include "conf/print_priv.h"
 
-/* A text as it is, or, where it is not UTF-8, as messages show it. */
-static json_t *text_value(const char *text)
+json_t *conf_print_text(const char *text)
 {
 	json_t *j = json_string(text);
 	struct strbuf sb;
@@ -29,7 +26,7 @@ static json_t *list_value(const struct conf_list *list)
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < list->n; i++)
-		json_array_append_new(array, text_value(list->item[i]));
+		json_array_append_new(array, conf_print_text(list->item[i]));
 	return array;
 }
 
@@ -63,7 +60,7 @@ static json_t *value(const struct conf_row *row, const struct settings *s)
 			return json_string("(not shown)");
 		if (!text)
 			return row->def ? json_string(row->def) : json_null();
-		return text_value(text);
+		return conf_print_text(text);
 	default:
 		break;
 	}
@@ -93,7 +90,7 @@ static json_t *value_in_effect(const struct conf *c, size_t i)
 	if (source_of(c, i) != i) {
 		array = json_array();
 		for (size_t k = 0; k < c->nbinds; k++)
-			json_array_append_new(array, text_value(c->binds[k].text));
+			json_array_append_new(array, conf_print_text(c->binds[k].text));
 		return array;
 	}
 	/* The root, which is no prefix at all; but an empty value would mean the default. */
@@ -124,7 +121,7 @@ static json_t *entry(const struct conf *c, size_t i)
 		json_object_set_new(e, "unit", json_string(unit(row)));
 	json_object_set_new(e, "origin", json_string(origins[from->origin]));
 	if (from->place)
-		json_object_set_new(e, "place", text_value(from->place));
+		json_object_set_new(e, "place", conf_print_text(from->place));
 	json_object_set_new(e, "takes_effect", json_string(conf_when_word(row->when)));
 	return e;
 }
@@ -137,7 +134,18 @@ static json_t *section(const struct conf *c)
 	json_object_set_new(e, "value", json_loads(c->module_json, 0, NULL));
 	json_object_set_new(e, "origin", json_string(c->priv->module ? "file" : "default"));
 	if (c->priv->module_place)
-		json_object_set_new(e, "place", text_value(c->priv->module_place));
+		json_object_set_new(e, "place", conf_print_text(c->priv->module_place));
+	json_object_set_new(e, "takes_effect", json_string(conf_when_word(CONF_RELOAD)));
+	return e;
+}
+
+/* What the sections and settings about limits come to. */
+static json_t *policy(const struct conf *c)
+{
+	json_t *e = json_object();
+
+	json_object_set_new(e, "value", conf_print_policy(c->policy));
+	json_object_set_new(e, "origin", json_string(c->priv->has_sections ? "file" : "default"));
 	json_object_set_new(e, "takes_effect", json_string(conf_when_word(CONF_RELOAD)));
 	return e;
 }
@@ -149,6 +157,7 @@ void conf_write_print(const struct conf *c, FILE *f)
 	for (size_t i = 0; i < CONF_ROWS; i++)
 		json_object_set_new(doc, conf_rows[i].key, entry(c, i));
 	json_object_set_new(doc, "module", section(c));
+	json_object_set_new(doc, "policy", policy(c));
 	json_dumpf(doc, f, JSON_INDENT(2));
 	fputc('\n', f);
 	json_decref(doc);

@@ -18,18 +18,33 @@ const struct conf_row conf_rows[CONF_ROWS] = {
 
 /* Values are read into these fields through their offset. */
 _Static_assert(sizeof(enum log_level) == sizeof(int) && sizeof(enum log_format) == sizeof(int) &&
-	       sizeof(enum conf_policy) == sizeof(int), "enumerated settings are kept as int");
+	       sizeof(enum conf_cache_policy) == sizeof(int),
+	       "enumerated settings are kept as int");
 
 const char *const *conf_type_words(enum conf_type type)
 {
 	static const char *const levels[] = {"debug", "info", "warning", "error", "critical", NULL};
 	static const char *const formats[] = {"text", "json", NULL};
 	static const char *const policies[] = {"lru", "lfu", "fifo", NULL};
+	static const char *const holds[] = {"answer", "work", NULL};
+	static const char *const algorithms[] = {"token_bucket", "sliding_window", NULL};
+	static const char *const full[] = {"deny", "allow", NULL};
+	static const char *const modes[] = {"enforce", "shadow", NULL};
+	static const char *const access[] = {"open", "status", NULL};
+	static const char *const from[] = {"trusted", "any", NULL};
+	static const char *const classes[] = {"high", "medium", "low", NULL};
 
 	switch (type) {
 	case CONF_T_LEVEL: return levels;
 	case CONF_T_LOGFORMAT: return formats;
 	case CONF_T_POLICY: return policies;
+	case CONF_T_HOLD: return holds;
+	case CONF_T_ALGORITHM: return algorithms;
+	case CONF_T_WHEN_FULL: return full;
+	case CONF_T_RATE_MODE: return modes;
+	case CONF_T_ACCESS: return access;
+	case CONF_T_FROM: return from;
+	case CONF_T_CLASS: return classes;
 	default: return NULL;
 	}
 }

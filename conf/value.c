@@ -263,9 +263,8 @@ void conf_quote(struct strbuf *out, struct slice t)
 
 /* ---- texts ---- */
 
-/* A copy in the memory of the conf; NULL after saying why not. */
-static char *parse_string(struct conf *c, const struct conf_row *row, struct slice t,
-			  struct strbuf *why)
+char *conf_string_parse(struct conf *c, const struct conf_row *row, struct slice t,
+			struct strbuf *why)
 {
 	char *copy;
 
@@ -310,7 +309,7 @@ static bool parse_text(struct conf *c, const struct conf_row *row, struct slice 
 		*conf_text_field(row, s) = NULL;
 		return true;
 	}
-	copy = parse_string(c, row, t, why);
+	copy = conf_string_parse(c, row, t, why);
 	if (!copy)
 		return false;
 	if (row->type == CONF_T_TEXT) {
@@ -322,6 +321,24 @@ static bool parse_text(struct conf *c, const struct conf_row *row, struct slice 
 		return false;
 	}
 	return true;
+}
+
+bool conf_number_parse(const struct conf_row *row, struct slice text, int64_t *ret,
+		       struct strbuf *why)
+{
+	bool ok;
+	int word;
+
+	if (conf_type_words(row->type)) {
+		ok = parse_word(row->type, text, &word);
+		if (ok)
+			*ret = word;
+	} else {
+		ok = parse_number(row, text, ret);
+	}
+	if (!ok)
+		expect(row, text, why);
+	return ok;
 }
 
 bool conf_value_parse(struct conf *c, const struct conf_row *row, struct slice text,

@@ -185,6 +185,45 @@ enum capri_level { CAPRI_DEBUG, CAPRI_INFO, CAPRI_WARNING, CAPRI_ERROR, CAPRI_CR
 CAPRI_EXPORT void capri_log(const struct capri_request *r, enum capri_level level,
 			    const char *format, ...) CAPRI_PRINTF(3, 4);
 
+/* ---- semaphores and rate limits of the configuration, over all workers: docs/LIMITS.md ---- */
+
+struct capri_semaphore;
+struct capri_ratelimit;
+
+/* [start] By its name in the file ("global" and "llm" are always there). NULL: there is none, which
+ * is logged. */
+CAPRI_EXPORT struct capri_semaphore *capri_semaphore_find(struct capri_worker *w, const char *name);
+CAPRI_EXPORT struct capri_ratelimit *capri_ratelimit_find(struct capri_worker *w, const char *name);
+
+/*
+ * What a handler takes belongs to its request: it is given back by capri_semaphore_release(), or
+ * when the handler has ended, and when its process is killed. weight: how many permits at once, 1
+ * to the limit_max of the semaphore. A request has one share of a semaphore at a time: asking for
+ * another is CAPRI_E_INVALID. (Asking for what its route takes already would wait for itself.)
+ *
+ * [owner] Takes them if they are free and nobody waits. CAPRI_E_AGAIN: not now.
+ */
+CAPRI_EXPORT int capri_semaphore_try(struct capri_request *r, struct capri_semaphore *s,
+				     uint32_t weight);
+/* [owner, pool handler] Blocks until they are the request's. CAPRI_E_AGAIN: the queue is full, or
+ * it has waited for queue_timeout; CAPRI_E_CANCELLED: nobody waits for the answer any more. */
+CAPRI_EXPORT int capri_semaphore_acquire(struct capri_request *r, struct capri_semaphore *s,
+					 uint32_t weight);
+/* [loop, async handler] Calls fn once, in the loop, when they are the request's (result 0), or will
+ * not be (CAPRI_E_AGAIN). 0, CAPRI_E_AGAIN (the queue is full) or CAPRI_E_NOMEM: then fn is not
+ * called; nor is it when the request is completed before. */
+typedef void capri_semaphore_f(struct capri_request *r, int result, void *arg);
+CAPRI_EXPORT int capri_semaphore_wait(struct capri_request *r, struct capri_semaphore *s,
+				      uint32_t weight, capri_semaphore_f *fn, void *arg);
+/* [owner] Gives back what the request has of it; nothing if it has none. */
+CAPRI_EXPORT void capri_semaphore_release(struct capri_request *r, struct capri_semaphore *s);
+
+/* [any] Charges one to the limit, by this key (of a limit that is not keyed: any). 0, or
+ * CAPRI_E_AGAIN: more than it allows; then *ret_retry_after, if it is not NULL, is in how many
+ * seconds the next is allowed, at least 1. */
+CAPRI_EXPORT int capri_ratelimit_check(struct capri_ratelimit *l, struct capri_str key,
+				       uint32_t *ret_retry_after);
+
 /* ---- metrics of the module: in /metrics and in `module` of /status, over all workers ---- */
 
 /*

@@ -67,13 +67,6 @@ void master_default_shm_name(const struct conf *conf, char *out, size_t cap)
 		shorten(out, cap, first);
 }
 
-static void geometry(const struct conf *c, int64_t workers_max, struct shm_geometry *geo)
-{
-	shm_geometry_for(geo, (uint32_t)workers_max, (uint32_t)c->s.worker_connections,
-			 (uint32_t)c->s.metric_routes, (uint32_t)c->s.module_metrics,
-			 (uint32_t)c->s.module_histograms);
-}
-
 /*
  * A container has 64 MB of /dev/shm whatever the number of its CPUs, which the numbers of workers
  * are computed from: as long as nobody has asked for them, they give way.
@@ -85,7 +78,7 @@ static bool lower_workers(struct master *m, struct conf *c)
 	struct shm_geometry geo;
 
 	do {
-		geometry(c, --most, &geo);
+		master_geometry(c, --most, &geo);
 	} while (most > 0 && shm_size_for(&geo) > room);
 	if (!conf_lower_workers(c, most))
 		return false;
@@ -110,10 +103,10 @@ static int open_segment(struct master *m, struct conf *c)
 		snprintf(name, sizeof(name), "%s", c->s.shm_name);
 	else
 		master_default_shm_name(c, name, sizeof(name));
-	geometry(c, c->s.workers_max, &geo);
+	master_geometry(c, c->s.workers_max, &geo);
 	rc = shm_create(&m->shm, name, &geo, &gone, &need);
 	if (rc == -ENOSPC && lower_workers(m, c)) {
-		geometry(c, c->s.workers_max, &geo);
+		master_geometry(c, c->s.workers_max, &geo);
 		rc = shm_create(&m->shm, name, &geo, &stale, &need);
 	}
 	stale |= gone;
@@ -222,6 +215,16 @@ static int copy_module(struct master *m, const struct conf *c)
 	return -1;
 }
 
+static int enter_limits(struct master *m, const struct conf *c)
+{
+	char why[400];
+
+	if (master_limits_enter(m, c, m->cur.number, why, sizeof(why)) == 0)
+		return 0;
+	log_errx("%s", why);
+	return -1;
+}
+
 /* Everything that children inherit, in an order in which an early failure leaves nothing behind. */
 static int open_all(struct master *m, struct conf *c)
 {
@@ -250,7 +253,7 @@ static int open_all(struct master *m, struct conf *c)
 	}
 	master_oom_open(m);
 	fill_instance(m);
-	return 0;
+	return enter_limits(m, c);
 }
 
 static void announce(const struct master *m)

@@ -28,6 +28,9 @@ int master_run(const struct conf_input *in, struct conf *conf, const struct mast
 /* Documents made from the tables of this room: "signals-md". 0, or -1 if there is none so named. */
 int master_write_doc(const char *name, FILE *f);
 
+/* What the segment of this configuration is made for. */
+void master_geometry(const struct conf *c, int64_t workers_max, struct shm_geometry *geo);
+
 /* The name of the segment that this configuration leads to when SHM_NAME is not set. */
 void master_default_shm_name(const struct conf *conf, char *out, size_t cap);
 

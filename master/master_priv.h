@@ -263,6 +263,12 @@ void master_resume(struct master *m);
 /* ---- reload.c ---- */
 void master_reload(struct master *m);
 void master_reload_settle(struct master *m);  /* promotes; ends; begins the remembered one */
+/* Enters the semaphores and limits that a configuration names; 0, or -1 with the reason. Numbers of
+ * those that are there stay as they are until master_limits_apply(). */
+int master_limits_enter(struct master *m, const struct conf *c, uint32_t generation, char *why,
+			size_t cap);
+void master_limits_apply(struct master *m, const struct conf *from, const struct conf *to,
+			 uint32_t generation);
 void master_reload_fail(struct master *m, const char *why);
 bool master_reloading(const struct master *m);
 void master_generation_end(struct generation *g); /* frees what it owns; it is none then */

@@ -109,6 +109,14 @@ void master_reload(struct master *m)
 		conf_free(next);
 		return;
 	}
+	if (master_limits_enter(m, next, m->last_generation + 1, why, sizeof(why)) != 0) {
+		tell_failure(m, why);
+		master_logs_close(&m->next_logs);
+		if (app_fd >= 0)
+			close(app_fd);
+		conf_free(next);
+		return;
+	}
 	master_raise_nofile(m, next);
 	m->next = (struct generation){
 		.number = ++m->last_generation,
@@ -144,6 +152,7 @@ static void promote(struct master *m)
 {
 	uint32_t old = m->cur.number;
 
+	master_limits_apply(m, m->cur.conf, m->next.conf, m->next.number);
 	master_generation_end(&m->cur);
 	m->cur = m->next;
 	m->next = NO_GENERATION;

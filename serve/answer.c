@@ -334,15 +334,25 @@ void request_answer_file(struct request *r, int status, struct slice type, int f
 
 void request_problem(struct request *r, int status, const char *detail)
 {
+	request_problem_about(r, status, detail, NULL, NULL);
+}
+
+void request_problem_about(struct request *r, int status, const char *detail, const char *about,
+			   const char *const *policies)
+{
 	const struct slice type[] = {SLICE("application/problem+json"),
 				     SLICE("text/plain; charset=utf-8")};
 	bool text = http_prefers_text(r->head.known[HTTP_F_ACCEPT]);
+	const struct status_problem p = {
+		.status = status, .detail = detail, .request_id = r->id, .type = about,
+		.policies = policies,
+	};
 	struct strbuf sb;
 	size_t len;
 	char *body;
 
 	strbuf_init(&sb);
-	status_problem(&sb, text, status, http_reason(status), detail, r->id);
+	status_problem(&sb, text, &p);
 	len = sb.len;
 	body = strbuf_take(&sb);
 	if (body)

@@ -169,6 +169,17 @@ struct buf *conn_out(struct conn *c)
 	return c->out;
 }
 
+/* All answers that had ended are with the kernel, or never will be. */
+static void tell_ends(struct conn *c)
+{
+	while (c->ends) {
+		struct request_end *e = c->ends;
+
+		c->ends = e->next;
+		e->fn(e);
+	}
+}
+
 bool conn_flush(struct conn *c)
 {
 	struct serve *s = c->serve;
@@ -177,8 +188,10 @@ bool conn_flush(struct conn *c)
 
 	if (c->dead)
 		return false;
-	if (!b)
+	if (!b) {
+		tell_ends(c);
 		return true;
+	}
 	if (b->start < b->end) {
 		copy_check();
 		account_flush(s);
@@ -203,6 +216,8 @@ bool conn_flush(struct conn *c)
 		}
 	}
 	b->start = b->end = 0;
+	if (c->ends)
+		tell_ends(c);
 	return true;
 }
 
@@ -263,6 +278,7 @@ static void conn_free(struct conn *c)
 		reset_on_close(c);
 	if (c->req)
 		request_abort(c->req);
+	tell_ends(c);
 	account_flush(s);
 	timer_disarm(s->loop, &c->timer);
 	/* A process that a module forks has the socket, too, until it gives it up: closing it does
@@ -362,7 +378,8 @@ static uint64_t exchange_due(const struct conn *c)
 	else if (!r->produced)
 		due = after(r->answer_since_ns, s->stream_ns);
 	if (r->fill_waits)
-		due = least(due, after(r->fill_ns, s->stream_idle_ns));
+		due = least(due, after(r->fill_ns, r->rules->stream_idle_ns ?
+						   r->rules->stream_idle_ns : s->stream_idle_ns));
 	if (c->list == CL_BODY)
 		due = least(due, request_body_due(r));
 	/* The rest of a body that nobody wants does not hold the connection for long. */

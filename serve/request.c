@@ -23,6 +23,10 @@ bool request_hung_up(const struct request *r) { return r->conn->peer_done || r->
 void request_body_drop(struct request *r) { answer_done(r); }
 uint64_t request_since(const struct request *r) { return r->since_ns; }
 void request_route(struct request *r, uint32_t route) { r->route = route; }
+void request_on_end(struct request *r, struct request_end *e) { r->on_end = e; }
+struct request_end *request_end_of(const struct request *r) { return r->on_end; }
+const struct request_rules *request_rules(const struct request *r) { return r->rules; }
+void request_set_rules(struct request *r, const struct request_rules *rules) { r->rules = rules; }
 void request_is_status(struct request *r) { r->is_status = true; }
 
 struct slice request_head_bytes(const struct request *r)
@@ -174,6 +178,8 @@ static void make_id(struct request *r)
 	r->id = (struct slice){r->id_text, ID_LEN};
 }
 
+static const struct request_rules no_rules;
+
 static void reset(struct request *r, struct conn *c)
 {
 	r->conn = c;
@@ -198,6 +204,8 @@ static void reset(struct request *r, struct conn *c)
 	r->gzip = NULL;
 	r->part_off = r->part_left = r->body_sent = 0;
 	r->gone_cb = r->hangup_cb = NULL;
+	r->on_end = NULL;
+	r->rules = &no_rules;
 	r->route = 0;
 	r->client_known = false;
 	r->extra_len = r->arena_used = 0;
@@ -421,6 +429,10 @@ static void end(struct request *r)
 	account_answer(r, 0);
 	account_end(r);
 	answer_release(r);
+	if (r->on_end) {
+		r->on_end->next = c->ends;
+		c->ends = r->on_end;
+	}
 	if (r->close) {
 		c->closing = true;
 		/* The client did not ask for it: it may have sent more, and closing with input
@@ -504,6 +516,8 @@ void request_abort(struct request *r)
 		account_gone(r);
 	account_end(r);
 	answer_release(r);
+	if (r->on_end)
+		r->on_end->fn(r->on_end);
 	r->conn->req = NULL;
 	req_put(r);
 }

@@ -63,6 +63,28 @@ bool request_in_event(const struct request *r);
 /* Calls fn(arg) as within such an event; the request may have ended when it returns. */
 void request_run(struct request *r, void (*fn)(void *arg), void *arg);
 
+/*
+ * What holds something as long as a request goes on: `fn` is called once, when its answer has been
+ * handed to the kernel whole, or will not be. It lies in the caller's memory until then; the
+ * request itself is gone by the time. One for each request.
+ */
+struct request_end {
+	struct request_end *next;
+	void (*fn)(struct request_end *e);
+};
+void request_on_end(struct request *r, struct request_end *e);
+struct request_end *request_end_of(const struct request *r); /* NULL = none */
+
+/* What the configuration says of the requests of a route. Lives longer than they do. */
+struct request_rules {
+	uint32_t label;            /* for the metrics; 0 = the handler's */
+	uint64_t timeout_ns;       /* to the head of the answer; 0 = the handler's */
+	uint64_t stream_idle_ns;   /* 0 = the setting's */
+	uint64_t body_max;         /* 0 = the handler's */
+};
+void request_set_rules(struct request *r, const struct request_rules *rules);
+const struct request_rules *request_rules(const struct request *r); /* never NULL */
+
 /* When the head of the answer is due (loop time; UINT64_MAX = never). Default: REQUEST_TIMEOUT. */
 void request_deadline(struct request *r, uint64_t due_ns);
 uint64_t request_due(const struct request *r);
@@ -113,6 +135,13 @@ void request_answer_file(struct request *r, int status, struct slice content_typ
 			 uint64_t offset, uint64_t len);
 /* An error as a problem document, or text when the client prefers it. Ends the request. */
 void request_problem(struct request *r, int status, const char *detail);
+
+/* The same with more members in the document: the URI of what it is about, and the policies that
+ * the request has violated (NULL-terminated; NULL = none). */
+void request_problem_about(struct request *r, int status, const char *detail, const char *type,
+			   const char *const *policies);
+/* Is the client one that may see the server's own status? false: it has been told so by a 403. */
+bool request_may_see_status(struct request *r);
 
 /* Answers one of the built-in paths; `rest` is the path under the prefix, see status_match(). */
 void request_answer_status(struct request *r, struct slice rest);

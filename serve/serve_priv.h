@@ -26,7 +26,7 @@
 #define LINGER_RATE 65536u         /* ... or after them, when it sends on, but more slowly */
 #define LINGER_MAX_NS (30 * NS_PER_S)
 #define TYPE_MAX    1024u          /* a longer Content-Type of an answer is left out */
-#define EXTRA_MAX   4096u          /* bytes of fields that a handler adds */
+#define EXTRA_MAX   (REQUEST_FIELDS_MAX + 2048u) /* fields of a handler, and what joins them */
 #define COPY_MAX    4096u          /* bodies up to this are copied behind their head */
 #define ARENA_MAX   4096u
 #define ID_LEN      16u            /* of a request id of ours */
@@ -53,6 +53,7 @@ struct conn {
 	struct conn *prev, *next;  /* `next` also links the free ones */
 	struct buf *in, *out;      /* NULL while empty: an idle connection holds no buffer */
 	struct request *req;       /* the one request that runs; NULL = none */
+	struct request_end *ends;  /* of answers in the output: told when it is empty */
 	uint64_t since_ns;         /* first byte of the head being read, or begin of idleness */
 	uint64_t progress_ns;      /* when the client came, or last took bytes; lingering: sent */
 	uint64_t sent;             /* bytes, since it came onto its list */
@@ -128,6 +129,8 @@ struct request {
 
 	request_gone_f *gone_cb, *hangup_cb;
 	void *gone_arg;
+	struct request_end *on_end;
+	const struct request_rules *rules;
 	uint32_t route;
 	uint32_t row;              /* UINT32_MAX = none */
 	struct net_addr client;

@@ -3,13 +3,16 @@
  * Where things lie in the segment, and what that costs. Pure arithmetic on the geometry: each
  * process computes it for itself and never reads an offset or a size back from the segment.
  */
+#include "shm/sem_priv.h"
 #include "shm/shm_priv.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "shm/rate_priv.h"
 
 #define ROWS_MAX 1024u       /* per slot; requests above that have no row */
 #define SERIES 1024u
@@ -17,10 +20,12 @@
 #define RING_BYTES (128u * 1024)
 #define EXITS 64u
 #define EVENTS 256u
+#define PERMITS 8192u
 
 #define SLOTS_LIMIT (1u << 16)   /* limits that keep all sizes below 2^63 */
 #define ROUTES_LIMIT (1u << 24)  /* what a series key holds */
 #define COUNT_LIMIT (1u << 20)
+#define KEYS_LIMIT (1u << 28)
 #define RING_LIMIT (1u << 30)
 
 static const struct section_kind {
@@ -36,7 +41,14 @@ static const struct section_kind {
 	[SHM_SEC_MODULE_CELLS] = {"module_values", 1},
 	[SHM_SEC_MODULE_HISTS] = {"module_histograms", 1},
 	[SHM_SEC_ERRORS] = {"errors", 1},
-	[SHM_SEC_DUMPS] = {"dumps", 1},
+	[SHM_SEC_SEMS] = {"semaphores", 1},    [SHM_SEC_SEM_BITS] = {"semaphore_bits", 1},
+	[SHM_SEC_SEM_CELLS] = {"semaphore_waits", 1},
+	[SHM_SEC_SEM_STATS] = {"semaphore_counts", 1},
+	[SHM_SEC_PERMITS] = {"permits", 1},    [SHM_SEC_PERMIT_HINTS] = {"permit_holders", 1},
+	[SHM_SEC_DUMPS] = {"dumps", 1},       [SHM_SEC_RATES] = {"rates", 1},
+	[SHM_SEC_RATE_WORDS] = {"rate_words", 1},
+	[SHM_SEC_RATE_SLOTS] = {"rate_counts", 1},
+	[SHM_SEC_RATE_SETS] = {"rate_keys", 1},
 };
 
 void shm_geometry_for(struct shm_geometry *g, uint32_t workers_max, uint32_t connections,
@@ -54,6 +66,8 @@ void shm_geometry_for(struct shm_geometry *g, uint32_t workers_max, uint32_t con
 		.ring_bytes = RING_BYTES,
 		.exits = EXITS,
 		.events = EVENTS,
+		.sems = SHM_SEMS,
+		.permits = PERMITS,
 	};
 	if (g->rows == 0)
 		g->rows = 1;
@@ -71,9 +85,11 @@ static bool geometry_ok(const struct shm_geometry *g)
 	       in_range(g->series, SHM_SERIES_SPARE + 1, COUNT_LIMIT) &&
 	       in_range(g->errors, SHM_ERRORS_SPARE + 1, COUNT_LIMIT) &&
 	       g->module_metrics <= COUNT_LIMIT && g->module_hists <= COUNT_LIMIT &&
+	       g->rate_keys <= KEYS_LIMIT &&
 	       in_range(g->ring_bytes, SHM_LINE, RING_LIMIT) &&
 	       (g->ring_bytes & (g->ring_bytes - 1)) == 0 && in_range(g->exits, 1, COUNT_LIMIT) &&
-	       in_range(g->events, 1, COUNT_LIMIT);
+	       in_range(g->events, 1, COUNT_LIMIT) && g->sems <= SHM_SEMS &&
+	       g->permits <= COUNT_LIMIT;
 }
 
 static uint64_t page_up(uint64_t n)
@@ -105,6 +121,16 @@ size_t shm_layout(const struct shm_geometry *g, struct shm_section sec[SHM_SEC_C
 		[SHM_SEC_MODULE_CELLS] = {8, n * shm_module_stride(g)},
 		[SHM_SEC_MODULE_HISTS] = {sizeof(struct shm_hist), n * g->module_hists},
 		[SHM_SEC_DUMPS] = {sizeof(struct shm_dump), n},
+		[SHM_SEC_SEMS] = {sizeof(struct shm_sem), g->sems},
+		[SHM_SEC_SEM_BITS] = {8, (uint64_t)g->sems * shm_sem_bit_words(g)},
+		[SHM_SEC_SEM_CELLS] = {sizeof(struct shm_sem_cell), n * g->sems},
+		[SHM_SEC_SEM_STATS] = {sizeof(struct shm_sem_stats), n * g->sems},
+		[SHM_SEC_PERMITS] = {4, g->permits},
+		[SHM_SEC_PERMIT_HINTS] = {8, g->permits},
+		[SHM_SEC_RATES] = {sizeof(struct shm_rate), SHM_RATES},
+		[SHM_SEC_RATE_WORDS] = {sizeof(struct shm_rate_word), SHM_RATES},
+		[SHM_SEC_RATE_SLOTS] = {sizeof(struct shm_rate_slot), n},
+		[SHM_SEC_RATE_SETS] = {sizeof(struct shm_rate_set), rate_sets_of(g)},
 	};
 	uint64_t at = 0;
 
@@ -153,6 +179,27 @@ void shm_place(struct shm *s)
 	s->module_cells = at[SHM_SEC_MODULE_CELLS];
 	s->module_hists = at[SHM_SEC_MODULE_HISTS];
 	s->dumps = at[SHM_SEC_DUMPS];
+	s->sems = at[SHM_SEC_SEMS];
+	s->sem_bits = at[SHM_SEC_SEM_BITS];
+	s->sem_cells = at[SHM_SEC_SEM_CELLS];
+	s->sem_stats = at[SHM_SEC_SEM_STATS];
+	s->permits = at[SHM_SEC_PERMITS];
+	s->permit_hints = at[SHM_SEC_PERMIT_HINTS];
+	s->rates = at[SHM_SEC_RATES];
+	s->rate_words = at[SHM_SEC_RATE_WORDS];
+	s->rate_slots = at[SHM_SEC_RATE_SLOTS];
+	s->rate_sets = at[SHM_SEC_RATE_SETS];
+}
+
+/* May block, until a machine that has just been started has random bytes. */
+static void make_hash_key(uint64_t key[2])
+{
+	ssize_t n;
+
+	do {
+		n = getrandom(key, 2 * sizeof(key[0]), 0);
+	} while (n < 0 && errno == EINTR);
+	CHECK(n == 2 * sizeof(key[0])); /* Linux has it since 3.17, and gives so few bytes whole */
 }
 
 void shm_format(struct shm *s)
@@ -167,6 +214,7 @@ void shm_format(struct shm *s)
 	shm_boot_id(h->boot_id);
 	/* For people and tools that compare two looks at a segment: zeros would do no harm. */
 	(void)!getrandom(h->instance_id, sizeof(h->instance_id), GRND_NONBLOCK);
+	make_hash_key(h->hash_key);
 	(void)shm_route_intern(s, "other", 1);
 }
 
@@ -241,6 +289,23 @@ static uint64_t used_module(const struct shm *s, uint32_t first, uint32_t n)
 	return used;
 }
 
+/* As with routes: a name makes what all slots have for it. Its permits are those set aside. */
+static void used_sems(const struct shm *s, uint64_t used[SHM_SEC_COUNT])
+{
+	uint64_t permits = 0;
+
+	for (uint32_t i = 0; i < s->geo.sems; i++) {
+		if (shm_get(&s->sems[i].first_generation) == 0)
+			continue;
+		used[SHM_SEC_SEMS]++;
+		permits += sem_of(s, i).max;
+	}
+	used[SHM_SEC_SEM_BITS] = used[SHM_SEC_SEMS] * shm_sem_bit_words(&s->geo);
+	used[SHM_SEC_SEM_CELLS] = used[SHM_SEC_SEM_STATS] = used[SHM_SEC_SEMS] * s->geo.slots;
+	permits = permits < s->geo.permits ? permits : s->geo.permits;
+	used[SHM_SEC_PERMITS] = used[SHM_SEC_PERMIT_HINTS] = permits;
+}
+
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -271,6 +336,10 @@ size_t shm_usage(const struct shm *s, struct shm_usage *lines, size_t max)
 	used[SHM_SEC_MODULE] = used[SHM_SEC_MODULE_CELLS] + used[SHM_SEC_MODULE_HISTS];
 	used[SHM_SEC_MODULE_CELLS] *= s->geo.slots;
 	used[SHM_SEC_MODULE_HISTS] *= s->geo.slots;
+	used_sems(s, used);
+	used[SHM_SEC_RATES] = used[SHM_SEC_RATE_WORDS] =
+		rate_used(s, &used[SHM_SEC_RATE_SETS]);
+	used[SHM_SEC_RATE_SLOTS] = used[SHM_SEC_RATES] > 0 ? s->geo.slots : 0;
 	for (; n < SHM_SEC_COUNT && n < max; n++)
 		lines[n] = (struct shm_usage){kinds[n].name, sec[n].size,
 					      used[n] * sec[n].elem_size};

@@ -326,6 +326,7 @@ void shm_child(struct shm *s)
 {
 	static const enum shm_section_id masters[] = {
 		SHM_SEC_ROUTES, SHM_SEC_EXITS, SHM_SEC_EVENTS, SHM_SEC_MODULE,
+		SHM_SEC_RATES,
 	};
 	struct shm_section sec[SHM_SEC_COUNT];
 

@@ -20,6 +20,11 @@
 #define SHM_LINE 64
 #define SHM_ALIGNED _Alignas(SHM_LINE)
 
+struct shm_rate;
+struct shm_rate_word;
+struct shm_rate_slot;
+struct shm_rate_set;
+
 /* ---- geometry: what settings decide, kept privately by each process and checked against ---- */
 
 struct shm_geometry {
@@ -30,12 +35,15 @@ struct shm_geometry {
 	uint32_t errors;         /* error series per slot, at least SHM_ERRORS_SPARE + 1 */
 	uint32_t module_metrics; /* MODULE_METRICS: counters and gauges of modules; may be 0 */
 	uint32_t module_hists;   /* MODULE_HISTOGRAMS; may be 0 */
+	uint32_t rate_keys;      /* entries in all keyed tables of rate limits; may be 0 */
 	uint32_t ring_bytes;     /* log ring per slot, a power of two */
 	uint32_t exits;          /* exit records (64) */
 	uint32_t events;         /* event records (256) */
+	uint32_t sems;           /* semaphores (SHM_SEMS); may be 0 */
+	uint32_t permits;        /* permits that all of them may have together; may be 0 */
 };
 
-/* For so many workers at most and connections each. */
+/* For so many workers at most and connections each. The caller may raise `permits` afterwards. */
 void shm_geometry_for(struct shm_geometry *g, uint32_t workers_max, uint32_t connections,
 		      uint32_t metric_routes, uint32_t module_metrics,
 		      uint32_t module_histograms);
@@ -332,6 +340,16 @@ struct shm {
 	_Atomic uint64_t *exits;       /* cells, see history.c */
 	_Atomic uint64_t *events;
 	struct shm_dump *dumps;        /* slots */
+	struct shm_sem *sems;          /* sem_priv.h */
+	_Atomic uint64_t *sem_bits;    /* sems x bits of slots */
+	struct shm_sem_cell *sem_cells; /* sems x slots */
+	struct shm_sem_stats *sem_stats; /* slots x sems */
+	_Atomic uint32_t *permits;
+	_Atomic uint64_t *permit_hints; /* permits */
+	struct shm_rate *rates;        /* SHM_RATES; these four: see rate.h, rate_priv.h */
+	struct shm_rate_word *rate_words; /* SHM_RATES */
+	struct shm_rate_slot *rate_slots; /* slots */
+	struct shm_rate_set *rate_sets;   /* rate_keys / 4, rounded up */
 };
 
 /*
@@ -378,8 +396,9 @@ static inline struct shm_hist *shm_hist_of(const struct shm *s, uint32_t slot, u
 /* Master: claims a free slot (keeper: 0, worker: from 1 up) and clears what is of one incarnation.
  * -1 if none. Publishes kind last. */
 int shm_slot_claim(struct shm *s, enum shm_kind kind, uint32_t generation, uint64_t now_ns);
-/* Master, after the owner has been reaped: frees its rows, resets gauges. Idempotent. Counters,
- * histograms, series and ring stay for the next owner. */
+/* Master, after the owner has been reaped: frees its rows and permits, resets gauges. Idempotent.
+ * Counters, histograms, series, counts of limits and ring stay for the next owner. The caller then
+ * wakes everybody: see shm_sem_recover(). */
 void shm_slot_recover(struct shm *s, uint32_t slot);
 
 /* Note of a failed CHECK: async-signal-safe, cut to what fits. */

@@ -18,7 +18,9 @@ enum shm_section_id {
 	SHM_SEC_HEADER, SHM_SEC_INSTANCE, SHM_SEC_SLOTS, SHM_SEC_ROWS, SHM_SEC_HISTS,
 	SHM_SEC_SERIES, SHM_SEC_ROUTES, SHM_SEC_RINGS, SHM_SEC_RING_DATA, SHM_SEC_EXITS,
 	SHM_SEC_EVENTS, SHM_SEC_MODULE, SHM_SEC_MODULE_CELLS, SHM_SEC_MODULE_HISTS,
-	SHM_SEC_ERRORS, SHM_SEC_DUMPS, SHM_SEC_COUNT
+	SHM_SEC_ERRORS, SHM_SEC_DUMPS, SHM_SEC_SEMS, SHM_SEC_SEM_BITS, SHM_SEC_SEM_CELLS,
+	SHM_SEC_SEM_STATS, SHM_SEC_PERMITS, SHM_SEC_PERMIT_HINTS, SHM_SEC_RATES,
+	SHM_SEC_RATE_WORDS, SHM_SEC_RATE_SLOTS, SHM_SEC_RATE_SETS, SHM_SEC_COUNT
 };
 _Static_assert(SHM_SEC_COUNT <= SHM_SECTIONS_MAX, "bill and usage have room");
 
@@ -39,6 +41,7 @@ struct shm_header {
 	uint64_t created_wall_ns;
 	char boot_id[40];            /* monotonic times are of this boot; empty = unknown */
 	uint8_t instance_id[16];     /* random */
+	uint64_t hash_key[2];        /* random, and told to nobody: see shm_rate_hash() */
 	struct shm_section section[SHM_SECTIONS_MAX];
 };
 _Static_assert(sizeof(struct shm_header) <= SHM_PAGE, "the header is one page");

@@ -12,6 +12,8 @@
 
 #include "base/check.h"
 #include "shm/dump.h"
+#include "shm/sem.h"
+#include "shm/rate.h"
 
 /* The owner's gauges: true only as long as it lives. */
 static void clear_gauges(struct shm *s, uint32_t i)
@@ -89,7 +91,9 @@ void shm_slot_recover(struct shm *s, uint32_t i)
 	slot = shm_slot(s, i);
 	for (uint32_t r = 0; r < s->geo.rows; r++)
 		shm_row_end(shm_row(s, i, r));
+	shm_sem_recover(s, i);
 	clear_gauges(s, i);
+	shm_rate_recover(s, i);
 	shm_set(&slot->stuck, 0);
 	shm_set(&slot->pid, 0);
 	atomic_store_explicit(&slot->kind, SHM_FREE, memory_order_release);

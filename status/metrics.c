@@ -9,6 +9,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "shm/rate.h"
+#include "shm/sem.h"
 #include "status/status_priv.h"
 
 #define PREFIX "capricorn_"
@@ -337,6 +339,178 @@ static void access_lines(struct text *t)
 	sample(t, "", shm_get(&t->v->shm->inst->access_written));
 }
 
+/* ---- semaphores and rate limits ---- */
+
+static void each_sem(struct text *t, void (*f)(struct text *t, const char *labels, uint32_t sem,
+						const struct shm_sem_view *s))
+{
+	struct shm_sem_view s;
+	char labels[LABEL_MAX];
+
+	for (uint32_t i = 0; i < SHM_SEMS; i++) {
+		if (!status_sem(t->v->shm, i, &s))
+			continue;
+		put_label(labels, sizeof(labels), "name", s.name);
+		f(t, labels, i, &s);
+	}
+}
+
+static void one_limit(struct text *t, const char *labels, uint32_t sem,
+		      const struct shm_sem_view *s)
+{
+	(void)sem;
+	sample(t, labels, s->limit);
+}
+
+static void one_held(struct text *t, const char *labels, uint32_t sem, const struct shm_sem_view *s)
+{
+	(void)sem;
+	sample(t, labels, s->held);
+}
+
+static void one_waiting(struct text *t, const char *labels, uint32_t sem,
+			const struct shm_sem_view *s)
+{
+	uint64_t n = 0;
+
+	(void)sem;
+	for (int i = 0; i < SHM_CLASSES; i++)
+		n += s->waiting[i];
+	sample(t, labels, n);
+}
+
+static void one_oldest(struct text *t, const char *labels, uint32_t sem,
+		       const struct shm_sem_view *s)
+{
+	uint64_t age = 0;
+
+	(void)sem;
+	for (int i = 0; i < SHM_CLASSES; i++)
+		if (s->oldest_ns[i] != 0 && status_age(t->v->now_ns, s->oldest_ns[i]) > age)
+			age = status_age(t->v->now_ns, s->oldest_ns[i]);
+	sample_real(t, labels, (double)age / 1e9);
+}
+
+static void one_events(struct text *t, const char *labels, uint32_t sem,
+		       const struct shm_sem_view *s)
+{
+	const struct { const char *word; uint64_t n; } event[] = {
+		{"acquired", s->acquired}, {"queued", s->queued}, {"timed_out", s->timed_out},
+		{"rejected", s->rejected}, {"abandoned", s->abandoned},
+		{"reclaimed", s->reclaimed},
+	};
+	char both[LABEL_MAX + 32];
+
+	(void)sem;
+	for (size_t i = 0; i < sizeof(event) / sizeof(event[0]); i++) {
+		snprintf(both, sizeof(both), "%s,event=\"%s\"", labels, event[i].word);
+		sample(t, both, event[i].n);
+	}
+}
+
+static void wait_histogram(struct strbuf *out, const char *name, const char *labels,
+			   const struct shm_sem_wait_sum *w)
+{
+	const char *comma = labels[0] != '\0' ? "," : "", *open = labels[0] != '\0' ? "{" : "";
+	const char *close = labels[0] != '\0' ? "}" : "";
+	uint64_t count = 0;
+
+	for (int i = 0; i < SHM_SEM_WAIT_BUCKETS - 1; i++) {
+		count += w->bucket[i];
+		if (i >= LE_FIRST)
+			strbuf_printf(out, "%s_bucket{%s%sle=\"%.9g\"} %" PRIu64 "\n", name, labels,
+				      comma, (double)(((uint64_t)1 << i) - 1) / 1e6, count);
+	}
+	strbuf_printf(out, "%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", name, labels, comma,
+		      w->count);
+	strbuf_printf(out, "%s_sum%s%s%s %.15g\n", name, open, labels, close,
+		      (double)w->sum_us / 1e6);
+	strbuf_printf(out, "%s_count%s%s%s %" PRIu64 "\n", name, open, labels, close, w->count);
+}
+
+static void one_wait(struct text *t, const char *labels, uint32_t sem, const struct shm_sem_view *s)
+{
+	struct shm_sem_wait_sum w = {0};
+
+	(void)s;
+	shm_sem_wait_read(t->v->shm, sem, &w);
+	wait_histogram(t->out, PREFIX "semaphore_wait_seconds", labels, &w);
+}
+
+static void semaphore_limit(struct text *t) { each_sem(t, one_limit); }
+static void semaphore_held(struct text *t) { each_sem(t, one_held); }
+static void semaphore_waiting(struct text *t) { each_sem(t, one_waiting); }
+static void semaphore_oldest(struct text *t) { each_sem(t, one_oldest); }
+static void semaphore_events(struct text *t) { each_sem(t, one_events); }
+static void semaphore_wait(struct text *t) { each_sem(t, one_wait); }
+
+/* Of all semaphores: a request that waits for two of them waits twice. */
+static void queue_wait(struct text *t)
+{
+	struct shm_sem_wait_sum all = {0};
+	struct shm_sem_view s;
+
+	for (uint32_t i = 0; i < SHM_SEMS; i++) {
+		struct shm_sem_wait_sum w = {0};
+
+		if (!status_sem(t->v->shm, i, &s))
+			continue;
+		shm_sem_wait_read(t->v->shm, i, &w);
+		for (int k = 0; k < SHM_SEM_WAIT_BUCKETS; k++)
+			all.bucket[k] += w.bucket[k];
+		all.count += w.count;
+		all.sum_us += w.sum_us;
+	}
+	wait_histogram(t->out, PREFIX "queue_wait_seconds", "", &all);
+}
+
+static void ratelimit_decisions(struct text *t)
+{
+	char policy[LABEL_MAX], labels[LABEL_MAX + 32];
+	struct shm_rate_view r;
+
+	for (uint32_t i = 0; i < SHM_RATES; i++) {
+		if (!status_rate(t->v->shm, i, &r))
+			continue;
+		put_label(policy, sizeof(policy), "policy", r.name);
+		snprintf(labels, sizeof(labels), "%s,decision=\"allowed\"", policy);
+		sample(t, labels, r.allowed);
+		snprintf(labels, sizeof(labels), "%s,decision=\"limited\"", policy);
+		sample(t, labels, r.limited);
+		snprintf(labels, sizeof(labels), "%s,decision=\"shadowed\"", policy);
+		sample(t, labels, r.shadowed);
+	}
+}
+
+static void ratelimit_keys(struct text *t)
+{
+	char policy[LABEL_MAX], labels[LABEL_MAX + 32];
+	struct shm_rate_view r;
+
+	for (uint32_t i = 0; i < SHM_RATES; i++) {
+		if (!status_rate(t->v->shm, i, &r) || r.capacity == 0)
+			continue;
+		put_label(policy, sizeof(policy), "policy", r.name);
+		snprintf(labels, sizeof(labels), "%s,state=\"used\"", policy);
+		sample(t, labels, shm_rate_keys_in_use(t->v->shm, i, t->v->now_ns));
+		snprintf(labels, sizeof(labels), "%s,state=\"capacity\"", policy);
+		sample(t, labels, r.capacity);
+	}
+}
+
+static void ratelimit_overflows(struct text *t)
+{
+	char policy[LABEL_MAX];
+	struct shm_rate_view r;
+
+	for (uint32_t i = 0; i < SHM_RATES; i++) {
+		if (!status_rate(t->v->shm, i, &r) || r.capacity == 0)
+			continue;
+		put_label(policy, sizeof(policy), "policy", r.name);
+		sample(t, policy, r.overflowed);
+	}
+}
+
 typedef void compute_f(struct text *t);
 static compute_f *const computed[M_COUNT] = {
 	[M_http_requests_total] = http_requests,
@@ -356,6 +530,16 @@ static compute_f *const computed[M_COUNT] = {
 	[M_log_ring_damaged_total] = rings_damaged,
 	[M_log_lines_lost_total] = log_lines_lost,
 	[M_access_log_lines_total] = access_lines,
+	[M_queue_wait_seconds] = queue_wait,
+	[M_semaphore_limit] = semaphore_limit,
+	[M_semaphore_held] = semaphore_held,
+	[M_semaphore_waiting] = semaphore_waiting,
+	[M_semaphore_oldest_wait_seconds] = semaphore_oldest,
+	[M_semaphore_wait_seconds] = semaphore_wait,
+	[M_semaphore_events_total] = semaphore_events,
+	[M_ratelimit_decisions_total] = ratelimit_decisions,
+	[M_ratelimit_keys] = ratelimit_keys,
+	[M_ratelimit_overflows_total] = ratelimit_overflows,
 };
 
 /* ---- the text ---- */

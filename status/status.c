@@ -16,27 +16,28 @@ static const struct endpoint {
 	enum access access;
 	status_make_f *make;
 	const char *type;
+	status_change_f *change; /* of a path that takes a POST */
 } endpoints[] = {
-	{PATH("/health"), OPEN, status_make_health, TYPE_JSON},
-	{PATH("/livez"), OPEN, status_make_livez, TYPE_JSON},
-	{PATH("/readyz"), OPEN, status_make_readyz, TYPE_JSON},
-	{PATH("/status"), READ, status_make_status, TYPE_JSON},
-	{PATH("/metrics"), READ, status_make_metrics, TYPE_TEXT},
-	{PATH("/dashboard"), READ, NULL, NULL},
-	{PATH("/api/v1/performance/health"), READ, status_make_health, TYPE_JSON},
-	{PATH("/api/v1/performance/stats"), READ, status_make_stats, TYPE_JSON},
-	{PATH("/api/v1/performance/dashboard"), READ, NULL, NULL},
-	{PATH("/api/v1/performance/operations"), READ, NULL, NULL},
-	{PATH("/api/v1/performance/alerts"), READ, NULL, NULL},
-	{PATH("/api/v1/performance/alerts/thresholds"), READ, NULL, NULL},
-	{PATH("/api/v1/performance/active-requests"), READ, status_make_active, TYPE_JSON},
-	{PATH("/api/v1/performance/slow-requests"), READ, status_make_slow, TYPE_JSON},
-	{PATH("/api/v1/performance/resource-usage"), READ, NULL, NULL},
-	{PATH("/api/v1/control/semaphores/"), WRITE, NULL, NULL},
-	{PATH("/api/v1/control/rate-limits/"), WRITE, NULL, NULL},
-	{PATH("/api/v1/control/cache/purge"), WRITE, NULL, NULL},
-	{PATH("/api/v1/control/cache/invalidate"), WRITE, NULL, NULL},
-	{PATH("/api/v1/control/workers"), WRITE, NULL, NULL},
+	{PATH("/health"), OPEN, status_make_health, TYPE_JSON, NULL},
+	{PATH("/livez"), OPEN, status_make_livez, TYPE_JSON, NULL},
+	{PATH("/readyz"), OPEN, status_make_readyz, TYPE_JSON, NULL},
+	{PATH("/status"), READ, status_make_status, TYPE_JSON, NULL},
+	{PATH("/metrics"), READ, status_make_metrics, TYPE_TEXT, NULL},
+	{PATH("/dashboard"), READ, NULL, NULL, NULL},
+	{PATH("/api/v1/performance/health"), READ, status_make_health, TYPE_JSON, NULL},
+	{PATH("/api/v1/performance/stats"), READ, status_make_stats, TYPE_JSON, NULL},
+	{PATH("/api/v1/performance/dashboard"), READ, NULL, NULL, NULL},
+	{PATH("/api/v1/performance/operations"), READ, NULL, NULL, NULL},
+	{PATH("/api/v1/performance/alerts"), READ, NULL, NULL, NULL},
+	{PATH("/api/v1/performance/alerts/thresholds"), READ, NULL, NULL, NULL},
+	{PATH("/api/v1/performance/active-requests"), READ, status_make_active, TYPE_JSON, NULL},
+	{PATH("/api/v1/performance/slow-requests"), READ, status_make_slow, TYPE_JSON, NULL},
+	{PATH("/api/v1/performance/resource-usage"), READ, NULL, NULL, NULL},
+	{PATH("/api/v1/control/semaphores/"), WRITE, NULL, TYPE_JSON, status_change_semaphore},
+	{PATH("/api/v1/control/rate-limits/"), WRITE, NULL, TYPE_JSON, status_change_rate},
+	{PATH("/api/v1/control/cache/purge"), WRITE, NULL, NULL, NULL},
+	{PATH("/api/v1/control/cache/invalidate"), WRITE, NULL, NULL, NULL},
+	{PATH("/api/v1/control/workers"), WRITE, NULL, NULL, NULL},
 };
 
 /* Asked of every request: most paths differ in length, or else in the first letter. */
@@ -91,7 +92,9 @@ static void problem(const struct status_request *rq, struct status_reply *ret, i
 	strbuf_clear(&ret->body);
 	ret->status = status;
 	ret->content_type = text ? "text/plain; charset=utf-8" : "application/problem+json";
-	status_problem(&ret->body, text, status, NULL, detail, rq->request_id);
+	status_problem(&ret->body, text, &(struct status_problem){
+		.status = status, .detail = detail, .request_id = rq->request_id,
+	});
 }
 
 static void refuse(const struct conf *conf, const struct status_request *rq,
@@ -140,6 +143,29 @@ static bool method_fits(const struct status_request *rq, const struct endpoint *
 	return false;
 }
 
+/* The last segment of the path, as it stands there. */
+static void change(const struct heritage *h, const struct status_request *rq,
+		   const struct endpoint *e, struct status_reply *ret)
+{
+	struct slice name = {rq->path.p + e->path.len, rq->path.len - e->path.len};
+	json_t *body = json_loadb(rq->body.p ? rq->body.p : "", rq->body.len,
+				  JSON_REJECT_DUPLICATES, NULL);
+	char why[240] = "No memory for the document.";
+
+	ret->status = 400;
+	ret->content_type = e->type;
+	if (json_is_object(body))
+		ret->status = e->change(h, name, body, &ret->body, why, sizeof(why));
+	else
+		snprintf(why, sizeof(why), "The body is not a JSON object.");
+	json_decref(body);
+	if (ret->status != 200) {
+		strbuf_fini(&ret->body);
+		strbuf_init(&ret->body);
+		problem(rq, ret, ret->status, why);
+	}
+}
+
 void status_answer(const struct heritage *h, const struct status_request *rq,
 		   struct status_reply *ret)
 {
@@ -153,6 +179,10 @@ void status_answer(const struct heritage *h, const struct status_request *rq,
 	}
 	if (!may(h, rq, e, ret) || !method_fits(rq, e, ret))
 		return;
+	if (e->change) {
+		change(h, rq, e, ret);
+		return;
+	}
 	if (!e->make) {
 		problem(rq, ret, 501, "The feature behind this path is not built yet.");
 		return;

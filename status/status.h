@@ -22,6 +22,7 @@ struct status_request {
 	struct slice query;
 	struct slice host, origin, content_type, authorization, accept;
 	struct slice request_id;
+	struct slice body;           /* of a POST: whole */
 	const struct net_addr *client;  /* as FORWARDED_ALLOW_IPS yields it */
 	const struct net_addr *peer;    /* of the connection */
 	bool forwarded;              /* bears Forwarded, X-Forwarded-For or Via */
@@ -46,8 +47,15 @@ void status_answer(const struct heritage *h, const struct status_request *rq,
 void status_reply_fini(struct status_reply *r);
 
 /* A problem document (RFC 9457) or short text, for every error that the server answers itself. */
-void status_problem(struct strbuf *out, bool text, int status, const char *title,
-		    const char *detail, struct slice request_id);
+struct status_problem {
+	int status;
+	const char *title;           /* NULL = the reason phrase */
+	const char *detail;          /* NULL = none */
+	const char *type;            /* a URI; NULL = about:blank */
+	const char *const *policies; /* violated-policies, ended by NULL; NULL = none */
+	struct slice request_id;
+};
+void status_problem(struct strbuf *out, bool text, const struct status_problem *p);
 
 /* One access decision, for tests and for access: status. NULL = allowed; else why not (for the
  * 403). */

@@ -6,6 +6,8 @@
 #include <jansson.h>
 
 #include "conf/conf.h"
+#include "shm/rate.h"
+#include "shm/sem.h"
 #include "shm/shm.h"
 #include "status/status.h"
 
@@ -81,6 +83,18 @@ bool doc_end(struct doc *d, json_t *root, struct strbuf *out);
 
 bool status_module_text(const struct status_view *v, struct strbuf *out); /* false: no memory */
 json_t *status_module_json(struct doc *d, const struct status_view *v);
+
+/* ---- limits.c: semaphores and rate limits ---- */
+
+bool status_sem(const struct shm *s, uint32_t i, struct shm_sem_view *ret);
+bool status_rate(const struct shm *s, uint32_t i, struct shm_rate_view *ret);
+json_t *status_semaphores_json(struct doc *d, const struct status_view *v);
+json_t *status_rates_json(struct doc *d, const struct status_view *v);
+/* Live changes: `body` is an object. The status of the answer: 200 with the document in `out`, or
+ * what is wrong in `why`. */
+typedef int status_change_f(const struct heritage *h, struct slice name, const json_t *body,
+			    struct strbuf *out, char *why, size_t cap);
+status_change_f status_change_semaphore, status_change_rate;
 
 /* ---- documents: true, or false for want of memory; *status is 200 when called ---- */
 

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "admit/admit.h"
 #include "app/app.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -46,6 +47,7 @@ struct worker {
 	struct serve *serve;
 	struct acceptor *acceptor;
 	struct app *app;
+	struct admit *admit;
 	struct watch command, lifeline, term, signalled;
 	struct timer beat, deadline;
 	uint64_t born_ns;
@@ -166,6 +168,7 @@ static void on_command(struct loop *l, struct watch *watch, unsigned events)
 	(void)events;
 	if (read(watch->fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
 		log_warn("cannot read the command eventfd");
+	admit_poked(w->admit); /* whatever the command: who drains has waiters, too */
 	switch ((enum shm_command)atomic_load_explicit(&w->slot->command, memory_order_acquire)) {
 	case SHM_CMD_NONE:
 		accept_poked(w->acceptor);
@@ -324,19 +327,22 @@ static int boot(struct worker *w)
 	const struct settings *set = &w->h->conf->s;
 	uint32_t max = (uint32_t)set->worker_connections;
 	struct serve_options o = {
-		.heritage = w->h, .connections_max = max, .handler = app_handle,
+		.heritage = w->h, .connections_max = max, .handler = admit_handle,
 	};
 	int rc, term = term_fd(w); /* before there is a thread of the app that it could end */
 
-	if (loop_init(&w->loop, serve_timers(max) + ACCEPT_TIMERS + APP_TIMERS + 2) != 0) {
+	if (loop_init(&w->loop, serve_timers(max) + ACCEPT_TIMERS + APP_TIMERS + ADMIT_TIMERS +
+		      2) != 0) {
 		log_err("cannot make an event loop");
 		return HERITAGE_EXIT_BOOT;
 	}
 	copy_guard(w->h, w->loop, NULL, term); /* start() may fork, too */
 	if (app_new(w->h, w->loop, &w->app) != 0)
 		return HERITAGE_EXIT_APP;
+	if (admit_new(w->h, w->loop, app_handle, w->app, &w->admit) != 0)
+		return HERITAGE_EXIT_BOOT;
 	o.loop = w->loop;
-	o.handler_arg = w->app;
+	o.handler_arg = w->admit;
 	rc = serve_new(&o, &w->serve);
 	if (rc == 0)
 		rc = accept_new(w->h, w->loop, w->serve, &w->acceptor);
@@ -357,11 +363,20 @@ static int boot(struct worker *w)
 		return HERITAGE_EXIT_BOOT;
 	}
 	copy_guard(w->h, w->loop, w->serve, w->term.fd);
-	app_attach(w->app, w->serve);
+	app_attach(w->app, w->serve, w->admit);
 	w->deadline.cb = on_deadline;
 	w->beat.cb = on_beat;
 	timer_arm(w->loop, &w->beat, loop_now(w->loop) + BEAT_NS);
 	return 0;
+}
+
+/* What the app has completed lets others go on, which may give the app something to do. */
+static void end_turn(struct worker *w)
+{
+	app_end_turn(w->app);
+	if (admit_end_turn(w->admit))
+		app_end_turn(w->app);
+	admit_rest(w->admit);
 }
 
 static void run(struct worker *w)
@@ -369,7 +384,7 @@ static void run(struct worker *w)
 	while (!w->leave) {
 		accept_decide(w->acceptor);
 		loop_run_once(w->loop, -1);
-		app_end_turn(w->app);
+		end_turn(w);
 		copy_check(); /* of a process that user code forked off */
 		after_turn(w);
 		serve_end_turn(w->serve);
@@ -401,6 +416,7 @@ int worker_main(const struct heritage *h)
 	serve_free(w.serve);
 	if (!app_free(w.app))
 		_exit(w.exit_code); /* a thread that cannot be ended still uses all of this */
+	admit_free(w.admit);
 	loop_free(w.loop);
 	free(w.kept);
 	/* Exit handlers run after this frame is gone: nothing may reach for it any more. */

@@ -567,10 +567,10 @@ class Metrics:
             f"bad labels: {line!r}"
         return m.group(1), labels, float(m.group(3))
 
-    def get(self, name, **labels):
+    def get(self, name, /, **labels):
         """The samples of that name whose labels have these values."""
         return [(lb, v) for n, lb, v in self.samples
                 if n == name and all(lb.get(k) == str(w) for k, w in labels.items())]
 
-    def sum(self, name, **labels):
+    def sum(self, name, /, **labels):
         return sum(v for _, v in self.get(name, **labels))

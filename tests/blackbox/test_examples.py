@@ -13,7 +13,8 @@ from lib import wait_until
 from modules import compiler
 
 SOURCES = {"hello": "hello/hello.c", "json": "json/notes.c", "blocking": "blocking/blocking.c",
-           "async": "async/async.c", "stream": "stream/stream.c", "files": "files/files.c"}
+           "async": "async/async.c", "stream": "stream/stream.c", "files": "files/files.c",
+           "limited": "limited/limited.c"}
 
 
 @pytest.fixture(scope="session")
@@ -302,3 +303,21 @@ def test_event_streams_do_not_hold_up_a_reload(serve, example):
         s.wait_log("Reload finished", 8)
         assert c.read_to_end().endswith(b"0\r\n\r\n")  # ended, not cut
     assert not s.log_lines("GRACEFUL_TIMEOUT")
+
+
+def test_limited(serve, example):
+    s = serve(example("limited"), workers=4, env={"THREAD_POOL_SIZE": 8},
+              config="semaphores:\n  render: {limit: 2, queue: 100, queue_timeout: 20s}\n"
+                     "rate_limits:\n  per_caller: {key: client, rate: 1/h, burst: 12}\n")
+    statuses = []
+
+    def ask():
+        statuses.append(s.get("/render?ms=60").status)
+    threads = [threading.Thread(target=ask) for _ in range(15)]
+    begin = time.monotonic()
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert sorted(statuses) == [200] * 12 + [429] * 3
+    assert time.monotonic() - begin >= 12 * 0.06 / 2 # two at a time, whatever worker they are in

@@ -50,7 +50,7 @@ def test_workers_max_gives_way(serve):
 
 
 def test_computed_workers_give_way(serve):
-    s = serve("builtin:api", "--worker-timeout", "100s", workers=None, preexec=small_shm(3))
+    s = serve("builtin:api", "--worker-timeout", "100s", workers=None, preexec=small_shm(4))
     s.wait_log(r"WEB_WORKERS: lowered from \d+ to 1$")
     assert len(s.worker_pids()) == 1
     s.kill(signal.SIGHUP)

@@ -16,7 +16,7 @@ WORKER_FIELDS = ("slot pid state generation age_seconds requests connections in_
 LATER = ("/dashboard /api/v1/performance/dashboard /api/v1/performance/operations "
          "/api/v1/performance/alerts /api/v1/performance/alerts/thresholds "
          "/api/v1/performance/resource-usage").split()
-CONTROL = ("semaphores/llm rate-limits/default cache/purge cache/invalidate workers").split()
+CONTROL = "cache/purge cache/invalidate workers".split()
 
 
 def test_status_has_the_fields(server):
@@ -32,7 +32,8 @@ def test_status_has_the_fields(server):
         assert 0 <= w["heartbeat_age_ms"] < 5000
     assert set(st["latency_ms"]) == {"p50", "p95", "p99", "max"}
     assert set(st["totals"]["responses"]) == {"1xx", "2xx", "3xx", "4xx", "5xx"}
-    assert st["semaphores"] == [] and st["rate_limits"] == [] and st["cache"] == {}
+    assert [x["name"] for x in st["semaphores"]] == ["global", "llm"]
+    assert st["rate_limits"] == [] and st["cache"] == {}
     assert st["shm"]["name"] == server.shm_name
     assert st["shm"]["size_bytes"] == os.stat("/dev/shm" + server.shm_name).st_size
     for section in st["shm"]["sections"]:

@@ -25,6 +25,7 @@ static const struct shm_geometry small_geo = {
 	.slots = 3, .rows = 4, .routes = 4, .series = 64, .errors = 32,
 	.ring_bytes = 512, .exits = 4,
 	.events = 4, .module_metrics = 5, .module_hists = 2,
+	.sems = 3, .permits = 64, .rate_keys = 32,
 };
 
 /* A segment in anonymous shared memory: everything but the file. */

@@ -99,6 +99,23 @@ static void test_nearest(void **state)
 	strbuf_fini(&near);
 }
 
+/* Each key of a section is in the documents about the file. */
+static void test_documents_name_keys(void **state)
+{
+	char *md = written(conf_write_markdown), *man = written(conf_write_man5), want[80];
+
+	(void)state;
+	for (int k = 0; k < CONF_KEYS; k++) {
+		snprintf(want, sizeof(want), "| `%s` |", conf_keys[k].key);
+		assert_non_null(strstr(md, want));
+		snprintf(want, sizeof(want), ".TP\n\\fB%s\\fR\n", conf_keys[k].key);
+		assert_non_null(strstr(man, want));
+	}
+	assert_non_null(strstr(md, conf_sections_example));
+	free(man);
+	free(md);
+}
+
 /* The documents name each setting, and say which are not built yet. */
 static void test_documents_name_all(void **state)
 {
@@ -194,7 +211,7 @@ static void test_print(void **state)
 	l = load_ok(ARGS("-c", "test.yaml", "-w3", "-m", "022", "--name", "\xff"),
 		    ENV("KEEPALIVE=1m"));
 	doc = printed(l.conf);
-	assert_int_equal(json_object_size(doc), CONF_ROWS + 1); /* and module */
+	assert_int_equal(json_object_size(doc), CONF_ROWS + 2); /* and module, policy */
 	assert_int_equal(json_integer_value(member(doc, "web_workers", "value")), 3);
 	assert_string_equal(json_string_value(member(doc, "web_workers", "origin")), "flag");
 	assert_string_equal(json_string_value(member(doc, "web_workers", "place")), "flag -w");
@@ -212,6 +229,59 @@ static void test_print(void **state)
 	assert_string_equal(json_string_value(member(doc, "cache_memory", "value")), "auto");
 	assert_string_equal(json_string_value(member(doc, "bind", "origin")), "default");
 	assert_string_equal(json_string_value(member(doc, "status_prefix", "value")), "/");
+	json_decref(doc);
+	unload(&l);
+}
+
+/* The policy is shown with defaults resolved and names in full. */
+static void test_print_policy(void **state)
+{
+	struct loaded l;
+	json_t *doc, *got, *want;
+
+	(void)state;
+	write_file("test.yaml",
+		   "semaphores: {a: {limit: 2, queue: 5, queue_timeout: 1500ms, hold: work}}\n"
+		   "rate_limits:\n"
+		   "  r: {rate: 9/h, key: {all: [client, \"cookie:x\"]}, mode: shadow}\n"
+		   "  t: {algorithm: sliding_window, paths: {/p: {rate: 1/d}}}\n"
+		   "defaults: {rate_limits: [r], timeout: 1m, priority: low}\n"
+		   "routes:\n"
+		   "  - {path: /x, methods: [GET], semaphores: [{name: a, weight: 2}], max_body: 1k,\n"
+		   "     priority: {header: P, from: any}, access: status, stream_idle_timeout: 1}\n");
+	l = load_ok(ARGS("-c", "test.yaml"), NO_ENV);
+	doc = printed(l.conf);
+	assert_string_equal(json_string_value(member(doc, "policy", "origin")), "file");
+	assert_string_equal(json_string_value(member(doc, "policy", "takes_effect")), "reload");
+	got = json_object_get(json_object_get(doc, "policy"), "value");
+	want = json_loads(
+		"{\"a\": {\"limit\": 2, \"limit_max\": 1024, \"queue\": 5, \"queue_timeout\": 1.5,"
+		" \"hold\": \"work\", \"classes\": {\"high\": {\"weight\": 3, \"queue\": 5},"
+		" \"medium\": {\"weight\": 2, \"queue\": 5}, \"low\": {\"weight\": 1, \"queue\": 5}},"
+		" \"place\": \"test.yaml:1:14\"},"
+		" \"rates\": {\"r\": {\"algorithm\": \"token_bucket\", \"rate\": \"9/h\", \"burst\": 9,"
+		" \"key\": {\"all\": [\"client\", \"cookie:x\"]}, \"entries\": 65536,"
+		" \"when_full\": \"deny\", \"mode\": \"shadow\", \"place\": \"test.yaml:3:3\"},"
+		" \"t /p\": {\"algorithm\": \"sliding_window\", \"rate\": \"1/d\", \"burst\": 0,"
+		" \"key\": \"none\", \"mode\": \"enforce\", \"path\": \"/p\","
+		" \"place\": \"test.yaml:4:42\"}},"
+		" \"defaults\": {\"semaphores\": [{\"name\": \"global\", \"weight\": 1}],"
+		" \"rate_limits\": [\"r\"], \"priority\": \"low\", \"timeout\": 60,"
+		" \"stream_idle_timeout\": null, \"max_body\": null, \"access\": \"open\","
+		" \"place\": \"test.yaml:5:11\"},"
+		" \"routes\": [{\"path\": \"/x\", \"name\": \"/x\", \"methods\": [\"GET\"],"
+		" \"semaphores\": [{\"name\": \"a\", \"weight\": 2}, {\"name\": \"global\", \"weight\": 1}],"
+		" \"rate_limits\": [\"r\"], \"priority\": {\"header\": \"P\", \"from\": \"any\","
+		" \"default\": \"medium\"}, \"timeout\": 60, \"stream_idle_timeout\": 1,"
+		" \"max_body\": 1024, \"access\": \"status\", \"place\": \"test.yaml:7:5\"}]}",
+		0, NULL);
+	assert_non_null(want);
+	assert_true(json_equal(member(got, "semaphores", "a"), json_object_get(want, "a")));
+	assert_int_equal(json_object_size(json_object_get(got, "semaphores")), 3);
+	assert_true(json_equal(json_object_get(got, "rate_limits"), json_object_get(want, "rates")));
+	assert_true(json_equal(json_object_get(got, "defaults"), json_object_get(want, "defaults")));
+	assert_true(json_equal(json_object_get(got, "routes"), json_object_get(want, "routes")));
+	json_decref(want);
 	json_decref(doc);
 	unload(&l);
 }
@@ -246,7 +316,8 @@ static void test_print_reads_back(void **state)
 	strbuf_init(&yaml);
 	json_object_foreach(doc, key, entry) {
 		value = json_object_get(entry, "value");
-		if (json_is_null(value))
+		/* The policy is what sections come to, with names that are taken by themselves. */
+		if (json_is_null(value) || strcmp(key, "policy") == 0)
 			continue;
 		text = json_dumps(value, JSON_ENCODE_ANY);
 		strbuf_printf(&yaml, "%s: %s\n", key, text);
@@ -269,9 +340,11 @@ int main(void)
 		cmocka_unit_test(test_names_are_unique),
 		cmocka_unit_test(test_nearest),
 		cmocka_unit_test(test_documents_name_all),
+		cmocka_unit_test(test_documents_name_keys),
 		cmocka_unit_test(test_help_fits),
 		cmocka_unit_test(test_sample_is_the_defaults),
 		cmocka_unit_test(test_print),
+		cmocka_unit_test(test_print_policy),
 		cmocka_unit_test(test_print_host_and_port),
 		cmocka_unit_test(test_print_reads_back),
 	};

@@ -94,9 +94,15 @@ static void test_places(void **state)
 static void test_sections(void **state)
 {
 	(void)state;
-	expect_yaml_errors("routes:\n  - path: /x\nsemaphores: {global: {queue: 1}}\n",
-			   "test.yaml:1:1: the section routes is not built yet\n"
-			   "test.yaml:3:1: the section semaphores is not built yet\n");
+	expect_yaml_errors("cache:\n  warmup: []\nupstreams: {a: b}\nalert: {}\nautoscale:\n"
+			   "route: []\nreload: 1\nalerts: 2\n",
+			   "test.yaml:1:1: the section cache is not built yet\n"
+			   "test.yaml:3:1: the section upstreams is not built yet\n"
+			   "test.yaml:4:1: the key \"alert\" is unknown\n"
+			   "test.yaml:5:1: the section autoscale is not built yet\n"
+			   "test.yaml:6:1: the key \"route\" is unknown; did you mean routes?\n"
+			   "test.yaml:7:1: the section reload is not built yet\n"
+			   "test.yaml:8:1: the section alerts is not built yet\n");
 }
 
 static void test_shapes(void **state)

@@ -483,7 +483,7 @@ static uint64_t bill_of(uint32_t workers_max, uint32_t connections)
 static void test_bill(void **state)
 {
 	(void)state;
-	assert_true(bill_of(18, 1000) <= 22 * 1000000);
+	assert_true(bill_of(18, 1000) <= 23 * 1000000);
 	assert_true(bill_of(64, 2000) <= 76 * 1000000);
 	assert_true(bill_of(1, 0) > 0);
 }

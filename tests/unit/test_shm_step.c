@@ -4,76 +4,7 @@
  * instruction. Whenever that has changed the segment, a copy is taken as if the child had been
  * killed there; on the copy the rules are checked, and recovery is run, twice.
  */
-#include "tests/unit/shm_help.h"
-
-#include <sys/ptrace.h>
-
-#define STEPS_MAX 3000000
-
-typedef void operation_f(struct shm *s);
-typedef void rule_f(struct shm *copy, const struct shm *before);
-
-static struct shm as_copy(const struct shm *s, char *bytes, bool *claimed)
-{
-	struct shm c = *s;
-
-	memcpy(bytes, s->base, s->size);
-	memcpy(claimed, s->claimed, s->geo.slots);
-	c.base = bytes;
-	c.claimed = claimed;
-	shm_place(&c);
-	return c;
-}
-
-/* Runs `op` step by step; returns how many different states were seen, 0 if it cannot be traced. */
-static unsigned each_step(struct shm *s, operation_f *op, rule_f *rule)
-{
-	char *before = malloc(s->size), *last = malloc(s->size), *bytes = malloc(s->size);
-	bool claimed[8], claimed_before[8];
-	unsigned states = 0, steps = 0;
-	struct shm was;
-	int status;
-	pid_t pid;
-
-	assert_true(before && last && bytes && s->geo.slots <= 8);
-	was = as_copy(s, before, claimed_before);
-	memcpy(last, s->base, s->size);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
-			_exit(77);
-		raise(SIGSTOP);
-		op(s);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	while (WIFSTOPPED(status) && steps++ < STEPS_MAX) {
-		if (memcmp(last, s->base, s->size) != 0) {
-			struct shm copy = as_copy(s, bytes, claimed);
-
-			memcpy(last, s->base, s->size);
-			states++;
-			rule(&copy, &was);
-		}
-		assert_int_equal(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-	}
-	assert_true(WIFEXITED(status));
-	free(before);
-	free(last);
-	free(bytes);
-	return WEXITSTATUS(status) == 77 ? 0 : states;
-}
-
-static void need_states(unsigned got, unsigned want)
-{
-	if (got == 0) {
-		print_message("no tracing of children here: not tested\n");
-		skip();
-	}
-	assert_true(got >= want);
-}
+#include "tests/unit/shm_step.h"
 
 /* What slot 1 looks like when it has been recovered, however far its owner or the master came. */
 static void check_recovered(struct shm *c, const struct shm *before)

@@ -136,17 +136,21 @@ static void test_problem(void **state)
 
 	(void)state;
 	strbuf_init(&sb);
-	status_problem(&sb, false, 404, NULL, "no \"such\"\npath", SLICE("id-1"));
+	status_problem(&sb, false, &(struct status_problem){
+		.status = 404, .detail = "no \"such\"\npath", .request_id = SLICE("id-1"),
+	});
 	assert_string_equal(sb.p, "{\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404,"
 				  "\"detail\":\"no \\\"such\\\"\\npath\",\"request_id\":\"id-1\"}\n");
 	strbuf_clear(&sb);
-	status_problem(&sb, true, 404, NULL, "nothing", SLICE("id-1"));
+	status_problem(&sb, true, &(struct status_problem){
+		.status = 404, .detail = "nothing", .request_id = SLICE("id-1"),
+	});
 	assert_string_equal(sb.p, "404 Not Found: nothing (request id-1)\n");
 	strbuf_clear(&sb);
-	status_problem(&sb, true, 503, "Busy", NULL, (struct slice){NULL, 0});
+	status_problem(&sb, true, &(struct status_problem){.status = 503, .title = "Busy"});
 	assert_string_equal(sb.p, "503 Busy\n");
 	strbuf_clear(&sb);
-	status_problem(&sb, false, 503, NULL, NULL, (struct slice){NULL, 0});
+	status_problem(&sb, false, &(struct status_problem){.status = 503});
 	assert_string_equal(sb.p, "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\","
 				  "\"status\":503}\n");
 	strbuf_fini(&sb);
