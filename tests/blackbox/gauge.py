@@ -52,7 +52,7 @@ def serve_gauge(config, env=None, workers=2, own=False, **kw):
     g = Gauge()
     text = config + f"\nmodule: {{gauge: {g.path}{', own: yes' if own else ''}}}\n"
     settings = {"MAX_REQUESTS": 0, "THREAD_POOL_SIZE": 64, "GRACEFUL_TIMEOUT": "5s",
-                "LOG_SLOW_REQUESTS": "no"}
+                "LOG_SLOW_REQUESTS": "no", "METRIC_ROUTES": 16, "WORKERS_MAX": workers}
     settings.update(env or {})
     s = Server(module("gauge"), config=text, env=settings, workers=workers, **kw)
     s.gauge = g

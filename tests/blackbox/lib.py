@@ -153,7 +153,7 @@ class Server:
         shm = os.statvfs("/dev/shm")
         if shm.f_blocks * shm.f_frsize < 256 << 20:
             if not any(n.startswith("WORKERS_M") for n in self.env):
-                self.env["WORKERS_MAX"] = str(max(8, 2 * workers))
+                self.env["WORKERS_MAX"] = str(max(6, 2 * workers))
             self.env.setdefault("WORKER_CONNECTIONS", "256")
             self.env.setdefault("METRIC_ROUTES", "8")
 
