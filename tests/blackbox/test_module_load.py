@@ -12,7 +12,8 @@ from modules import module
 
 
 def refused(path, *args, env=None, code=4, **kw):
-    r = run(path, "--bind", "127.0.0.1:0", "--workers", "1", *args, env=env, **kw)
+    r = run(path, "--bind", "127.0.0.1:0", "--workers", "1", "--workers-max", "4", *args, env=env,
+            **kw)
     assert r.returncode == code, r.stderr
     assert "Sanitizer" not in r.stderr
     return r.stderr
