@@ -22,20 +22,17 @@
 
 /* ---- waking ---- */
 
+/* This process looks when its turn ends: it need not be poked. */
 static void wake(struct admit *a, struct sem *q, const struct shm_sem_wake *w)
 {
-	for (uint32_t i = 0; i < w->n; i++) {
-		if (w->slot[i] == a->slot)
-			q->dirty = a->dirty = true;
-		else if (w->slot[i] < a->shm->geo.slots)
-			heritage_poke(a->h, w->slot[i]);
-	}
-	if (!w->all)
-		return;
-	q->dirty = a->dirty = true;
-	for (uint32_t i = 1; i < a->shm->geo.slots; i++)
-		if (i != a->slot && shm_get(&shm_slot(a->shm, i)->kind) == SHM_WORKER)
-			heritage_poke(a->h, i);
+	bool mine = w->all;
+
+	for (uint32_t i = 0; i < w->n; i++)
+		mine |= w->slot[i] == a->slot;
+	if (mine)
+		q->dirty = a->dirty = true;
+	if (w->all || w->n > 0)
+		shm_sem_poke(a->h, w, a->slot);
 }
 
 /* ---- the queues ---- */
@@ -605,17 +602,6 @@ struct ticket *admit_ticket(struct admit *a, uint32_t sem, uint32_t weight, enum
 	return NULL;
 }
 
-/* Outside of the loop this process is woken like any other. */
-static void wake_from_anywhere(const struct admit *a, const struct shm_sem_wake *w)
-{
-	for (uint32_t i = 0; i < w->n; i++)
-		if (w->slot[i] < a->shm->geo.slots)
-			heritage_poke(a->h, w->slot[i]);
-	for (uint32_t i = 1; w->all && i < a->shm->geo.slots; i++)
-		if (shm_get(&shm_slot(a->shm, i)->kind) == SHM_WORKER)
-			heritage_poke(a->h, i);
-}
-
 bool admit_try(struct ticket *t)
 {
 	struct share *sh = &t->share[0];
@@ -623,7 +609,7 @@ bool admit_try(struct ticket *t)
 	bool got = shm_sem_acquire(t->a->shm, sh->sem->index, t->a->slot, sh->weight, false, t->row,
 				   clock_mono_ns(), sh->permit, &sh->have, &w);
 
-	wake_from_anywhere(t->a, &w);
+	shm_sem_poke(t->a->h, &w, SHM_SEM_NONE); /* not the loop: it is woken like any other */
 	if (got)
 		shm_sem_count(t->a->shm, sh->sem->index, t->a->slot, SHM_SEM_ACQUIRED);
 	return got;
@@ -657,7 +643,7 @@ void admit_give_back(struct ticket *t)
 	if (sh->have > 0)
 		shm_sem_release(t->a->shm, sh->sem->index, t->a->slot, sh->permit, sh->have,
 				clock_mono_ns(), &w);
-	wake_from_anywhere(t->a, &w);
+	shm_sem_poke(t->a->h, &w, SHM_SEM_NONE);
 	if (sh->permit != &sh->one)
 		free(sh->permit);
 	free(t);

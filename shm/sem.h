@@ -42,6 +42,10 @@ struct shm_sem_waits {
  * that are in use. Calls add to it: zero it first. */
 struct shm_sem_wake { uint32_t n; uint32_t slot[8]; bool all; };
 
+struct heritage; /* shm/heritage.h */
+/* Pokes them, but for slot `but` (SHM_SEM_NONE: all). A write to an eventfd each; never blocks. */
+void shm_sem_poke(const struct heritage *h, const struct shm_sem_wake *wake, uint32_t but);
+
 /* ---- the directory; master ---- */
 
 struct shm_sem_spec {

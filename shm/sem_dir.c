@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "shm/heritage.h"
 #include "shm/sem_priv.h"
 
 #define WEIGHT_MAX 1000u
@@ -264,6 +265,16 @@ int shm_sem_intern(struct shm *s, const struct shm_sem_spec *spec, uint32_t gene
 	atomic_store_explicit(&e->first_generation, first, memory_order_release);
 	*ret_index = i;
 	return 0;
+}
+
+void shm_sem_poke(const struct heritage *h, const struct shm_sem_wake *wake, uint32_t but)
+{
+	for (uint32_t i = 0; i < wake->n; i++)
+		if (wake->slot[i] != but && wake->slot[i] < h->shm->geo.slots)
+			heritage_poke(h, wake->slot[i]);
+	for (uint32_t i = 1; wake->all && i < h->shm->geo.slots; i++)
+		if (i != but && shm_get(&shm_slot(h->shm, i)->kind) == SHM_WORKER)
+			heritage_poke(h, i);
 }
 
 /* ---- what can be seen ---- */

@@ -225,16 +225,6 @@ static bool only_known(const json_t *body, const char *const *keys, char *why, s
 	return true;
 }
 
-static void wake(const struct heritage *h, const struct shm_sem_wake *w)
-{
-	for (uint32_t i = 0; i < w->n; i++)
-		if (w->slot[i] < h->shm->geo.slots)
-			heritage_poke(h, w->slot[i]);
-	for (uint32_t i = 1; w->all && i < h->shm->geo.slots; i++)
-		if (shm_get(&shm_slot(h->shm, i)->kind) == SHM_WORKER)
-			heritage_poke(h, i);
-}
-
 static bool find_sem(const struct shm *s, struct slice name, uint32_t *ret, struct shm_sem_view *v)
 {
 	for (*ret = 0; *ret < SHM_SEMS; (*ret)++)
@@ -283,7 +273,7 @@ int status_change_semaphore(const struct heritage *h, struct slice name, const j
 		snprintf(why, cap, "The limit is above limit_max, %u.", s.limit_max);
 		return 400;
 	}
-	wake(h, &w);
+	shm_sem_poke(h, &w, SHM_SEM_NONE);
 	log_info("Semaphore %s: limit %u, was %u (live change)", s.name, (uint32_t)limit, s.limit);
 	status_view(&v, h);
 	if (!shm_sem_read(h->shm, sem, &s))

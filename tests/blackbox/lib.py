@@ -29,7 +29,8 @@ _numbers = itertools.count(1)
 
 def wait_until(condition, seconds=10, what="a condition", interval=0.01):
     """Returns the first true value of condition(); fails after the deadline, telling `what` (a text
-    or a function that returns one)."""
+    or a function that returns one). It looks less often by and by: looking costs the server, and all
+    that runs beside it."""
     deadline = time.monotonic() + seconds * PATIENCE
     while True:
         value = condition()
@@ -39,6 +40,7 @@ def wait_until(condition, seconds=10, what="a condition", interval=0.01):
             what = what() if callable(what) else what
             raise AssertionError(f"waited {seconds * PATIENCE:.0f} s in vain for {what}")
         time.sleep(interval)
+        interval = max(interval, min(interval * 1.2, 0.04))
 
 
 def alive(pid):
@@ -144,6 +146,7 @@ class Server:
         self.returncode = None
         self._log_end = None
         self._expect_crash = False
+        self._gone = False
         find_room()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
@@ -164,7 +167,7 @@ class Server:
         shm = os.statvfs("/dev/shm")
         if shm.f_blocks * shm.f_frsize < 256 << 20:
             if not any(n.startswith("WORKERS_M") for n in self.env):
-                self.env["WORKERS_MAX"] = str(max(6, 2 * workers))
+                self.env["WORKERS_MAX"] = str(workers + 3)
             self.env.setdefault("WORKER_CONNECTIONS", "256")
             self.env.setdefault("METRIC_ROUTES", "8")
 
@@ -318,6 +321,7 @@ class Server:
         """Asserts that the server is gone without a trace."""
         wait_until(lambda: not session_members(self.pid), 10,
                    lambda: f"the end of all processes of session {self.pid}:\n{self.log()}")
+        self._gone = True
         assert not self.shm_files(), f"left in /dev/shm: {self.shm_files()}"
         self.check_log()
 
@@ -331,13 +335,17 @@ class Server:
         """Ends everything of it by pid, whatever state it is in, and removes its files."""
         if self._log_end is not None:
             return
-        for pid in [self.pid, *session_members(self.pid)]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        self.process.wait()
-        wait_until(lambda: not session_members(self.pid), 10, "the end of killed processes")
+        # Never a pid that is no longer its own: by now it may be that of somebody else's server.
+        if self.process.poll() is None:
+            self.process.kill()
+        if not self._gone:
+            for pid in session_members(self.pid):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            self.process.wait()
+            wait_until(lambda: not session_members(self.pid), 10, "the end of killed processes")
         for name in self.shm_files():
             os.unlink("/dev/shm/" + name)
         self._log_end = self.log()

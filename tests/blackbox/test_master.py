@@ -133,12 +133,17 @@ def test_connections_that_do_not_fit_are_lowered(serve, tmp_path):
 @pytest.mark.skipif(not ROOT, reason="only root can become another user")
 def test_privileges_are_dropped(serve):
     s = serve("--user", "nobody")
-    for pid in [*s.worker_pids(), s.keeper_pid()]:
+
+    def dropped(pid):
         with open(f"/proc/{pid}/status", encoding="ascii") as f:
             fields = dict(line.split(":", 1) for line in f.read().splitlines())
-        assert fields["Uid"].split() == ["65534"] * 4
-        assert fields["Gid"].split() == ["65534"] * 4
-        assert "0" not in fields["Groups"].split()
+        return (fields["Uid"].split(), fields["Gid"].split()) == (["65534"] * 4, ["65534"] * 4) and \
+            "0" not in fields["Groups"].split()
+
+    for pid in s.worker_pids():
+        assert dropped(pid)
+    keeper = s.keeper_pid()  # which is not waited for: it may just have been forked
+    wait_until(lambda: dropped(keeper), what="a keeper without privileges")
     assert os.stat(f"/proc/{s.pid}").st_uid == 0
     assert s.get("/").status == 200
 

@@ -714,17 +714,25 @@ static int echo(struct capri_request *r, void *arg)
 	return capri_respond(r, 200, "text/plain", text.p, text.len);
 }
 
-/* module: {start: fork-return}, {start: fork-daemon} */
+/* module: {start: fork-return}, {start: fork-daemon, pids: FILE}, which gets a line for each. */
 static int begin(struct capri_worker *w)
 {
 	struct capri_str deed = capri_setting(w, "start");
 
 	if (deed.p && strcmp(deed.p, "fork-return") == 0)
 		(void)!fork();
-	if (deed.p && strcmp(deed.p, "fork-daemon") == 0 && fork() == 0) {
-		setsid();
-		for (;;)
-			sleep(60);
+	if (deed.p && strcmp(deed.p, "fork-daemon") == 0) {
+		struct capri_str path = capri_setting(w, "pids");
+		FILE *pids = path.p ? fopen(path.p, "ae") : NULL;
+		pid_t pid = pids ? fork() : -1;
+
+		if (pid == 0) {
+			setsid();
+			for (;;)
+				sleep(60);
+		}
+		if (pid < 0 || fprintf(pids, "%d\n", (int)pid) < 0 || fclose(pids) != 0)
+			return -1;
 	}
 	start_timer = capri_timer_new(w, on_time, NULL);
 	cancels = capri_counter(w, "bad_cancels", NULL, "Calls of the cancel call-back");
