@@ -6,6 +6,8 @@ Nothing here sleeps and hopes: every wait is for a condition and has a deadline.
 directory and an environment of its own, on port 0, with a segment named by the test; when it is
 stopped, nothing of it may be left: no process, no segment, no report of a sanitizer in its log.
 """
+import contextlib
+import fcntl
 import glob
 import itertools
 import json
@@ -97,14 +99,28 @@ def clean_env(extra=None):
     return env
 
 
-def find_room():
-    """In a container's 64 MB the servers of other lanes may have it all for a moment."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        shm = os.statvfs("/dev/shm")
-        if shm.f_blocks * shm.f_frsize >= 256 << 20 or shm.f_bavail * shm.f_frsize >= 14 << 20:
-            break
-        time.sleep(0.05)
+def shm_is_small():
+    """A container has 64 MB of /dev/shm unless it was told otherwise."""
+    shm = os.statvfs("/dev/shm")
+    return shm.f_blocks * shm.f_frsize < 256 << 20
+
+
+@contextlib.contextmanager
+def room_in_shm(needed):
+    """Where /dev/shm is small, servers of other lanes may have it all for a moment: waits until there
+    is room, and lets nobody else start a server in the meantime."""
+    if not shm_is_small():
+        yield
+        return
+    with open(os.path.join(tempfile.gettempdir(), "capricorn-test.lock"), "w", encoding="ascii") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            shm = os.statvfs("/dev/shm")
+            if shm.f_bavail * shm.f_frsize >= needed:
+                break
+            time.sleep(0.05)
+        yield
 
 
 class Server:
@@ -132,7 +148,8 @@ class Server:
                 f"/capricorn-test-{os.getpid()}-{next(_numbers)}"
             self.env["SHM_NAME"] = self.shm_name
         self.env.update({k: str(v) for k, v in (env or {}).items()})
-        if not any("worker" in str(a) or a == "-w" for a in [config or "", *args]):
+        small = not any("worker" in str(a) or a == "-w" for a in [config or "", *args])
+        if small and shm_is_small():
             self._be_small(workers or 1)
         self.argv = [BINARY]
         self.config_path = os.path.join(self.tmp, "capricorn.yaml")
@@ -147,13 +164,13 @@ class Server:
         self._log_end = None
         self._expect_crash = False
         self._gone = False
-        find_room()
-        with open(self.log_path, "ab") as log:
+        with open(self.log_path, "ab") as log, room_in_shm(8 << 20 if small else 24 << 20):
             self.process = subprocess.Popen(
                 self.argv, env=self.env, cwd=self.cwd, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=stderr if stderr is not None else log,
                 start_new_session=True, preexec_fn=preexec, pass_fds=pass_fds)
-        self.pid = self.process.pid
+            self.pid = self.process.pid
+            self._wait_segment()
         if wait:
             try:
                 self.wait_ready()
@@ -163,13 +180,17 @@ class Server:
                 raise
 
     def _be_small(self, workers):
-        """Containers have 64 MB of /dev/shm: enough for many servers only if they are small."""
-        shm = os.statvfs("/dev/shm")
-        if shm.f_blocks * shm.f_frsize < 256 << 20:
-            if not any(n.startswith("WORKERS_M") for n in self.env):
-                self.env["WORKERS_MAX"] = str(workers + 3)
-            self.env.setdefault("WORKER_CONNECTIONS", "256")
-            self.env.setdefault("METRIC_ROUTES", "8")
+        if not any(n.startswith("WORKERS_M") for n in self.env):
+            self.env["WORKERS_MAX"] = str(workers + 3)
+        self.env.setdefault("WORKER_CONNECTIONS", "256")
+        self.env.setdefault("METRIC_ROUTES", "8")
+
+    def _wait_segment(self):
+        """Until it has taken its room in /dev/shm: it listens after that."""
+        deadline = time.monotonic() + 3
+        while shm_is_small() and time.monotonic() < deadline and not self.urls and \
+                self.process.poll() is None:
+            time.sleep(0.005)
 
     # ---- its files ----
 
