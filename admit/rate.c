@@ -234,7 +234,11 @@ bool rate_pass(struct admit *a, struct request *r, const struct match *m,
 	for (uint32_t i = 0; i < m->nlimits; i++) {
 		conf[n] = m->limit[i]->conf;
 		use[n].rate = m->limit[i]->index;
-		n += find_key(a, r, conf[n], &use[n].hash);
+		if (!find_key(a, r, conf[n], &use[n].hash))
+			continue;
+		if (conf[n]->nkeys > 0)
+			shm_rate_prefetch(a->shm, use[n].rate, use[n].hash);
+		n++;
 	}
 	*ret_n = n;
 	if (n == 0)

@@ -104,6 +104,24 @@ static void op_counter(uint32_t slot, uint32_t i)
 static void op_bucket(uint32_t slot, uint32_t i) { (void)i; check(slot, bucket, 0); }
 static void op_window(uint32_t slot, uint32_t i) { (void)i; check(slot, window, 0); }
 static void op_keyed(uint32_t slot, uint32_t i) { check(slot, keyed, hash_of(scatter(i))); }
+/* The places are brought near eight checks before: what the check itself costs. */
+static void op_ahead(uint32_t slot, uint32_t i)
+{
+	shm_rate_prefetch(&seg, keyed, hash_of(scatter(i + 8)));
+	check(slot, keyed, hash_of(scatter(i)));
+}
+
+/* A load from the table of which the next one's place depends: what its memory costs. */
+static void op_far_load(uint32_t slot, uint32_t i)
+{
+	size_t lines = ((size_t)2 << 20) * 16 / 64;
+	const char *at = (const char *)seg.rate_sets +
+			 hash_of(scatter(i) ^ (uint32_t)(hashed & 1)) % lines * 64;
+
+	(void)slot;
+	hashed += *(const volatile unsigned char *)at;
+}
+
 static void op_one_key(uint32_t slot, uint32_t i) { (void)i; check(slot, keyed, hash_of(7)); }
 
 /* With the hash of a key of 16 bytes, as of a client. */
@@ -174,7 +192,8 @@ int main(void)
 	static const struct { const char *name; op_f *op; } ops[] = {
 		{"plain atomic counter", op_counter}, {"bucket", op_bucket},
 		{"window", op_window}, {"one key of a table", op_one_key},
-		{"a million keys", op_keyed}, {"hash of 16 bytes", op_hash},
+		{"a million keys", op_keyed}, {"... brought near", op_ahead},
+		{"... a load of them", op_far_load}, {"hash of 16 bytes", op_hash},
 	};
 	double counter[PROCESSES] = {0};
 

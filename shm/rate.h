@@ -6,7 +6,7 @@
  * only when it means the same as no entry.
  *
  * Any lane of a slot may call these, the master's excepted. Nothing here blocks, or reads a clock:
- * `now_ns` is the caller's loop time (monotonic), and may be late by a turn of the loop.
+ * `now_ns` is monotonic. A time that lies before another's charge makes a bucket seem to hold less.
  */
 #ifndef SHM_RATE_H
 #define SHM_RATE_H
@@ -54,6 +54,10 @@ int shm_rate_set(struct shm *s, uint32_t index, uint32_t rate, uint32_t burst, b
 /* The hash of a key, keyed with a secret of the instance (SipHash). `parts` are hashed with their
  * lengths, so that no two lists of parts are the same bytes. */
 uint64_t shm_rate_hash(const struct shm *s, const struct slice *parts, size_t n);
+
+/* Begins to bring the places of a key near, for a charge that comes soon: they are mostly far, in a
+ * table of many keys. Changes nothing. */
+void shm_rate_prefetch(const struct shm *s, uint32_t rate, uint64_t hash);
 
 /* One limit that a request is charged by. */
 struct shm_rate_use {

@@ -193,30 +193,86 @@ SELDOM static int find_refuser(const struct shm *s, const struct one *all,
 	return found;
 }
 
-bool shm_rate_charge(struct shm *s, uint32_t slot, bool loop, struct shm_rate_use *uses,
-		     uint32_t n, uint64_t now_ns, int *ret_refused)
+static inline void finish_one(struct shm *s, uint32_t slot, bool loop, struct shm_rate_use *use,
+			      const struct one *o, bool charged)
+{
+	use->admitted = o->got.admitted;
+	use->full = o->got.full;
+	use->shadow = o->is_limit && o->rule.shadow;
+	use->state = o->got.after;
+	count_one(&s->rate_slots[slot].counts[use->rate], loop, o, charged);
+}
+
+/* The usual case apart, so that most of it stays in registers. */
+static bool charge_only(struct shm *s, uint32_t slot, bool loop, struct shm_rate_use *use,
+			uint64_t now_ns)
+{
+	struct rate_rule rule;
+	struct rate_result got;
+	struct rate_counts *c = &s->rate_slots[slot].counts[use->rate];
+
+	CHECK(use->rate < SHM_RATES);
+	if (!rate_rule_of(s, use->rate, &rule)) {
+		use->admitted = true;
+		use->full = use->shadow = false;
+		use->before = use->after = use->state = 0;
+		return true;
+	}
+	if (rule.sets > 0)
+		rate_table_charge(s, slot, &rule, use->hash, now_ns, &got);
+	else
+		charge_state(&rule, now_ns, &got);
+	use->admitted = got.admitted;
+	use->full = got.full;
+	use->shadow = rule.shadow;
+	use->before = got.before;
+	use->after = use->state = got.after;
+	if (got.full)
+		count(c, loop, RATE_OVERFLOWED);
+	count(c, loop, got.admitted ? RATE_ALLOWED : rule.shadow ? RATE_SHADOWED : RATE_LIMITED);
+	return got.admitted || rule.shadow;
+}
+
+SELDOM static bool charge_several(struct shm *s, uint32_t slot, bool loop,
+				  struct shm_rate_use *uses, uint32_t n, uint64_t now_ns,
+				  int *ret_refused)
 {
 	struct one all[SHM_RATE_USES];
 	bool charged;
 
-	CHECK(slot < s->geo.slots && n <= SHM_RATE_USES);
 	for (uint32_t i = 0; i < n; i++) {
 		CHECK(uses[i].rate < SHM_RATES);
 		all[i].rule.shadow = false;
 		all[i].is_limit = rate_rule_of(s, uses[i].rate, &all[i].rule);
 		uses[i].before = uses[i].after = 0;
 	}
-	charged = (n == 1 || !look_at_all(all, uses, n, now_ns)) &&
-		  charge_all(s, slot, all, uses, n, now_ns);
-	for (uint32_t i = 0; i < n; i++) {
-		uses[i].admitted = all[i].got.admitted;
-		uses[i].full = all[i].got.full;
-		uses[i].shadow = all[i].is_limit && all[i].rule.shadow;
-		uses[i].state = all[i].got.after;
-		count_one(&s->rate_slots[slot].counts[uses[i].rate], loop, &all[i], charged);
-	}
+	charged = !look_at_all(all, uses, n, now_ns) && charge_all(s, slot, all, uses, n, now_ns);
+	for (uint32_t i = 0; i < n; i++)
+		finish_one(s, slot, loop, &uses[i], &all[i], charged);
 	*ret_refused = charged ? -1 : find_refuser(s, all, uses, n, now_ns);
 	return charged;
+}
+
+bool shm_rate_charge(struct shm *s, uint32_t slot, bool loop, struct shm_rate_use *uses,
+		     uint32_t n, uint64_t now_ns, int *ret_refused)
+{
+	bool charged;
+
+	CHECK(slot < s->geo.slots && n <= SHM_RATE_USES);
+	if (n != 1)
+		return charge_several(s, slot, loop, uses, n, now_ns, ret_refused);
+	charged = charge_only(s, slot, loop, uses, now_ns);
+	*ret_refused = charged ? -1 : 0;
+	return charged;
+}
+
+void shm_rate_prefetch(const struct shm *s, uint32_t rate, uint64_t hash)
+{
+	struct rate_rule r;
+
+	CHECK(rate < SHM_RATES);
+	if (rate_rule_of(s, rate, &r) && r.sets > 0)
+		rate_table_prefetch(&r, hash);
 }
 
 void shm_rate_refund(struct shm *s, struct shm_rate_use *uses, uint32_t n)

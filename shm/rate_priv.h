@@ -61,7 +61,7 @@ struct rate_rule {
 	uint32_t quota;                    /* most that is admitted at once; at least 1 */
 	uint32_t sets;                     /* 0 = not keyed */
 	uint64_t step_ns, period_ns;
-	uint64_t owed_max_ns;              /* a bucket that owes more was never filled like that */
+	bool changed;                      /* by a live change: others may have been in force */
 	struct shm_rate_set *table;
 	_Atomic uint64_t *state;
 };
@@ -109,8 +109,10 @@ static inline uint32_t rate_quota(enum shm_rate_algorithm algorithm, uint32_t ra
 /* The step that a word remembers, if it is the one of these numbers: saves a division. */
 static inline uint64_t rate_step_of(uint64_t period_ns, uint32_t rate, uint64_t hint)
 {
-	if (hint - 1 < period_ns && (rate_u128)hint * rate >= period_ns &&
-	    (rate_u128)(hint - 1) * rate < period_ns)
+	uint64_t product;
+
+	if (!__builtin_mul_overflow(hint, rate, &product) && product >= period_ns &&
+	    product - rate < period_ns)
 		return hint;
 	return rate_step(period_ns, rate);
 }
@@ -129,7 +131,7 @@ rate_rule_of(const struct shm *s, uint32_t rate, struct rate_rule *ret)
 	struct shm_rate_word *w = &s->rate_words[rate];
 	struct rate_numbers n = rate_numbers_unpack(shm_get(&w->numbers));
 	uint32_t first = shm_get(&e->first_set);
-	rate_u128 owed;
+	uint64_t owed;
 
 	if (atomic_load_explicit(&e->first_generation, memory_order_acquire) == 0)
 		return false;
@@ -137,6 +139,7 @@ rate_rule_of(const struct shm *s, uint32_t rate, struct rate_rule *ret)
 		.algorithm = (enum shm_rate_algorithm)shm_get(&e->algorithm),
 		.shadow = n.shadow,
 		.allow_when_full = n.allow_when_full,
+		.changed = n.changed,
 		.sets = shm_get(&e->sets),
 		.period_ns = shm_get(&e->period_ns),
 		.state = &w->state,
@@ -149,14 +152,20 @@ rate_rule_of(const struct shm *s, uint32_t rate, struct rate_rule *ret)
 	if (ret->algorithm == SHM_RATE_WINDOW)
 		return true;
 	ret->step_ns = rate_step_of(ret->period_ns, n.rate, shm_get(&w->step_ns));
-	owed = (rate_u128)ret->step_ns * ret->quota;
-	ret->owed_max_ns = (n.changed ? (uint64_t)owed : RATE_DEBT_MAX) + RATE_FORGIVE_NS;
-	return ret->algorithm == SHM_RATE_BUCKET && owed <= RATE_DEBT_MAX;
+	if (__builtin_mul_overflow(ret->step_ns, (uint64_t)ret->quota, &owed) || owed > RATE_DEBT_MAX)
+		return false;
+	return ret->algorithm == SHM_RATE_BUCKET;
 }
 
 enum rate_verdict { RATE_ADMIT, RATE_REFUSE, RATE_FORGIVE };
-enum rate_verdict rate_decide_window(const struct rate_rule *r, uint64_t state, uint64_t now_ns,
-				     uint64_t *ret_next);
+enum rate_verdict rate_decide_window(uint64_t period_ns, uint32_t quota, uint64_t state,
+				     uint64_t now_ns, uint64_t *ret_next);
+/* A bucket that owes more was never filled like that. */
+static inline uint64_t rate_owed_max_ns(const struct rate_rule *r)
+{
+	return (r->changed ? r->quota * r->step_ns : RATE_DEBT_MAX) + RATE_FORGIVE_NS;
+}
+
 /* What becomes of one more request. ADMIT, FORGIVE: *ret_next is to take the place of `state`;
  * after FORGIVE one looks again. State 0 is nothing admitted lately. */
 static inline enum rate_verdict rate_decide(const struct rate_rule *r, uint64_t state,
@@ -165,14 +174,14 @@ static inline enum rate_verdict rate_decide(const struct rate_rule *r, uint64_t 
 	uint64_t full, owed;
 
 	if (r->algorithm == SHM_RATE_WINDOW)
-		return rate_decide_window(r, state, now_ns, ret_next);
+		return rate_decide_window(r->period_ns, r->quota, state, now_ns, ret_next);
 	full = state > now_ns ? state : now_ns;
 	owed = full - now_ns;
 	if (owed <= (r->quota - 1) * r->step_ns) {
 		*ret_next = full + r->step_ns;
 		return RATE_ADMIT;
 	}
-	if (owed <= r->owed_max_ns)
+	if (owed <= rate_owed_max_ns(r))
 		return RATE_REFUSE;
 	/* Owed under other numbers than those of today (or the word was written on). */
 	*ret_next = now_ns + r->quota * r->step_ns;
@@ -216,6 +225,7 @@ void rate_table_look(const struct rate_rule *r, uint64_t hash, uint64_t now_ns,
 		     struct rate_result *ret);
 void rate_table_charge(struct shm *s, uint32_t slot, const struct rate_rule *r, uint64_t hash,
 		       uint64_t now_ns, struct rate_result *ret);
+void rate_table_prefetch(const struct rate_rule *r, uint64_t hash);
 void rate_table_refund(const struct rate_rule *r, uint64_t hash, uint64_t before, uint64_t after);
 /* Takes the claims of a slot that has no owner any more away. */
 void rate_set_recover(struct shm_rate_set *set, uint32_t slot);

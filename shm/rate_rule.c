@@ -123,12 +123,12 @@ static uint32_t window_remaining(const struct window *w, uint64_t period_ns, uin
 
 /* ---- what a state means ---- */
 
-enum rate_verdict rate_decide_window(const struct rate_rule *r, uint64_t state, uint64_t now_ns,
-				     uint64_t *ret_next)
+enum rate_verdict rate_decide_window(uint64_t period_ns, uint32_t quota, uint64_t state,
+				     uint64_t now_ns, uint64_t *ret_next)
 {
-	struct window w = window_of(state, r->period_ns, now_ns);
+	struct window w = window_of(state, period_ns, now_ns);
 
-	if (!window_admits(&w, r->period_ns, r->quota, 1))
+	if (!window_admits(&w, period_ns, quota, 1))
 		return RATE_REFUSE;
 	*ret_next = window_pack(w.before, w.number, w.count + 1);
 	return RATE_ADMIT;

@@ -101,6 +101,14 @@ static struct places places_of(const struct rate_rule *r, uint64_t key)
 	}};
 }
 
+void rate_table_prefetch(const struct rate_rule *r, uint64_t hash)
+{
+	struct places ps = places_of(r, key_of(hash));
+
+	__builtin_prefetch(ps.set[0], 1);
+	__builtin_prefetch(ps.set[1], 1);
+}
+
 /* ---- finding ---- */
 
 enum found { FOUND, ROOM, CLAIMED, FULL, MOVED };
