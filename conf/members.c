@@ -26,6 +26,7 @@ static void put_way(const struct conf_at *at, struct strbuf *out)
 		strbuf_printf(out, "%zu", at->index);
 }
 
+__attribute__((format(printf, 4, 0)))
 static void tell(const struct conf_yaml *y, const struct conf_at *at, bool text, const char *fmt,
 		 va_list ap)
 {
