@@ -152,7 +152,8 @@ rate_rule_of(const struct shm *s, uint32_t rate, struct rate_rule *ret)
 	if (ret->algorithm == SHM_RATE_WINDOW)
 		return true;
 	ret->step_ns = rate_step_of(ret->period_ns, n.rate, shm_get(&w->step_ns));
-	if (__builtin_mul_overflow(ret->step_ns, (uint64_t)ret->quota, &owed) || owed > RATE_DEBT_MAX)
+	if (__builtin_mul_overflow(ret->step_ns, (uint64_t)ret->quota, &owed) ||
+	    owed > RATE_DEBT_MAX)
 		return false;
 	return ret->algorithm == SHM_RATE_BUCKET;
 }

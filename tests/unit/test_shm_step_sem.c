@@ -684,6 +684,22 @@ static void scene_one_left(struct shm *s)
 }
 
 static void enter_one(struct shm *s) { enter(s, 1); }
+
+/* Two of three are free: slot 1 takes both at once. */
+static void scene_two_left(struct shm *s)
+{
+	begin(s, 3);
+	enter(s, 2);
+}
+
+static void enter_pair(struct shm *s)
+{
+	struct mind *m = &w->mind[1];
+	uint32_t have = 0;
+
+	if (shm_sem_acquire(s, 0, 1, 2, false, 0, NOW, m->held + m->n_held, &have, &w->wake))
+		m->n_held += have;
+}
 static void lower_by_one(struct shm *s)
 {
 	assert_int_equal(shm_sem_set_limit(s, 0, 2, &w->wake), 0);
@@ -768,6 +784,7 @@ static void test_between_reads(void **state)
 	between_reads(scene_one_left, enter_one, two_enters, PERMITS);
 	between_reads(scene_one_left, enter_one, lower_by_one, 2);
 	between_reads(scene_free, op_heavy, op_three_heavy, PERMITS);
+	between_reads(scene_two_left, enter_pair, op_lower, 1);
 	between_reads(scene_one_above, op_give_all, up_and_down, PERMITS);
 }
 
