@@ -58,7 +58,8 @@ struct shm_cache_ref {
 	uint32_t kind;                  /* as it was put: the caller's */
 	uint32_t head;                  /* (for shm_cache_piece()) */
 	const void *list;
-	uint64_t entry;                 /* which object it is, for shm_cache_touch() and _drop() */
+	void *object;                   /* (for shm_cache_touch()) */
+	uint64_t entry;                 /* which object it is: another one has another */
 };
 enum shm_cache_found { SHM_CACHE_MISS, SHM_CACHE_HIT, SHM_CACHE_STALE };
 /*
@@ -71,7 +72,7 @@ enum shm_cache_found shm_cache_get(struct shm *s, uint32_t slot, uint64_t hash, 
 /* Piece i, below npieces, of the value. */
 struct slice shm_cache_piece(const struct shm *s, const struct shm_cache_ref *ref, uint32_t i);
 void shm_cache_unpin(struct shm *s, uint32_t slot, const struct shm_cache_ref *ref);
-/* Other times for what was found; nothing if another object has taken its place. */
+/* Other times for what was found, while it is pinned. */
 void shm_cache_touch(struct shm *s, const struct shm_cache_ref *ref, uint64_t fresh_ns,
 		     uint64_t stale_ns);
 
@@ -121,16 +122,16 @@ bool shm_cache_sweep_due(const struct shm *s);
  * Takes away what has expired or is invalid, and gives free what holds nothing: up to `n` segments
  * from s->at on. true: a round is done. The keeper. Zero *sw for the first one.
  */
-struct shm_cache_sweep { uint32_t at; uint64_t items, units, items_before, units_before, seq; };
+struct shm_cache_sweep { uint32_t at; uint64_t items, units, items_before, units_before, order, seq; };
 bool shm_cache_sweep(struct shm *s, uint32_t slot, struct shm_cache_sweep *sw, uint32_t n,
 		     uint64_t now_ns);
 
 /* ---- fill leases: of those who miss a key, one computes ---- */
 
-enum shm_cache_lease { SHM_CACHE_LEADER, SHM_CACHE_WAITS, SHM_CACHE_ALONE };
+enum shm_cache_lease { SHM_CACHE_LEADER, SHM_CACHE_FOLLOWER, SHM_CACHE_ALONE };
 struct shm_cache_fill { uint32_t index; uint64_t word; };
 /*
- * LEADER: the caller computes, and ends with shm_cache_fill_end(). WAITS: another one does; this
+ * LEADER: the caller computes, and ends with shm_cache_fill_end(). FOLLOWER: another one does; this
  * slot is poked when it has ended or died: then look again. ALONE: there are so many at once that
  * no lease was to be had; compute. A lease older than `patience_ns` passes to who asks.
  */
