@@ -591,6 +591,15 @@ static uint32_t unlink_others(const struct cache *c, uint32_t slot, uint64_t has
 	return n;
 }
 
+/* While there are more than there may be, another one has to leave. */
+static void keep_to_items_max(const struct cache *c, uint32_t slot, uint64_t entry)
+{
+	uint64_t most = shm_get(&c->head->items_max);
+
+	for (int i = 0; most > 0 && i < TRIES && atomic_load(&c->head->items) > most; i++)
+		cache_trim(c, slot, entry);
+}
+
 static int put(const struct cache *c, uint32_t slot, const struct shm_cache_put *p,
 	       const struct sizes *z)
 {
@@ -621,6 +630,7 @@ static int put(const struct cache *c, uint32_t slot, const struct shm_cache_put 
 		return -ENOSPC;
 	}
 	unlink_others(c, slot, p->hash, p->key, entry, SHM_CACHE_REPLACED);
+	keep_to_items_max(c, slot, entry);
 	return 0;
 }
 
@@ -628,7 +638,6 @@ int shm_cache_put(struct shm *s, uint32_t slot, const struct shm_cache_put *p, u
 {
 	struct cache c = cache_of(s);
 	struct sizes z;
-	uint64_t most;
 	int rc;
 
 	(void)now_ns;
@@ -648,9 +657,6 @@ int shm_cache_put(struct shm *s, uint32_t slot, const struct shm_cache_put *p, u
 	}
 	cache_count(&c, slot, SHM_CACHE_PUTS, 1);
 	cache_count(&c, slot, SHM_CACHE_PUT_BYTES, z.value);
-	most = shm_get(&c.head->items_max);
-	for (int i = 0; most > 0 && i < TRIES && atomic_load(&c.head->items) > most; i++)
-		cache_trim(&c, slot);
 	return 0;
 }
 

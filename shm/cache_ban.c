@@ -119,7 +119,10 @@ uint64_t shm_cache_birth(const struct shm *s)
 {
 	struct cache c = cache_of(s);
 
-	return c.nsegs > 0 ? atomic_load(&c.head->settled) : 0;
+	if (c.nsegs == 0)
+		return 0;
+	settle(&c); /* who has completed the last one may not have come to it */
+	return atomic_load(&c.head->settled);
 }
 
 bool shm_cache_sweep_due(const struct shm *s)

@@ -202,8 +202,8 @@ void cache_publish_large(const struct cache *c, uint32_t slot, const struct cach
 void cache_release_large(const struct cache *c, uint32_t slot, uint32_t seg, uint8_t gen);
 /* Did a key that was taken away lately have this hash? */
 bool cache_was_here(const struct cache *c, uint64_t hash);
-/* One object less. */
-void cache_trim(const struct cache *c, uint32_t slot);
+/* One object less, but not the one of this entry. */
+void cache_trim(const struct cache *c, uint32_t slot, uint64_t except);
 
 /* ---- cache_ban.c ---- */
 

@@ -618,7 +618,8 @@ static uint32_t next_live(const struct cache *c, uint64_t behind)
 }
 
 /* From this object of the segment on. true: one has left; *unit is where the next one is. */
-static bool trim_in(const struct cache *c, uint32_t slot, uint32_t seg, uint32_t *unit)
+static bool trim_in(const struct cache *c, uint32_t slot, uint32_t seg, uint64_t except,
+		    uint32_t *unit)
 {
 	struct cache_word w = word_at(c, seg);
 	struct walk walk = walk_of(c, seg, w.gen);
@@ -629,7 +630,7 @@ static bool trim_in(const struct cache *c, uint32_t slot, uint32_t seg, uint32_t
 		uint64_t entry;
 		int freq;
 
-		if (walk.unit < *unit || !walk_entry(&walk, o, &entry, &at))
+		if (walk.unit < *unit || !walk_entry(&walk, o, &entry, &at) || entry == except)
 			continue;
 		freq = stays(c, at, true);
 		if (freq >= 0) {
@@ -647,7 +648,7 @@ static bool trim_in(const struct cache *c, uint32_t slot, uint32_t seg, uint32_t
 	return false;
 }
 
-void cache_trim(const struct cache *c, uint32_t slot)
+void cache_trim(const struct cache *c, uint32_t slot, uint64_t except)
 {
 	uint64_t hint = shm_get(&c->head->trim);
 	uint32_t seg = (uint32_t)(hint >> 32), unit = (uint32_t)hint;
@@ -661,7 +662,7 @@ void cache_trim(const struct cache *c, uint32_t slot)
 
 		if (!cache_pin(c, slot, seg, &pin))
 			return;
-		done = word_at(c, seg).state == CACHE_LIVE && trim_in(c, slot, seg, &unit);
+		done = word_at(c, seg).state == CACHE_LIVE && trim_in(c, slot, seg, except, &unit);
 		cache_unpin(c, slot, pin);
 		if (done) {
 			shm_set(&c->head->trim, (uint64_t)seg << 32 | unit);

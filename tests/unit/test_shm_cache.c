@@ -347,25 +347,34 @@ static void test_what_is_used_stays(void **state)
 	assert_true(view().count[SHM_CACHE_KEPT] > 0);
 }
 
+/* Two keys in one place of the ghosts forget each other, and where they are is random: most do not. */
 static void test_what_comes_back_is_taken_at_once(void **state)
 {
-	char key[16];
 	struct cache c = cache_of(&seg);
+	char key[16];
+	int known = 0, found = 0;
 
 	(void)state;
-	assert_int_equal(put("again", 100), 0);
-	for (int i = 0; i < 100; i++) {
-		snprintf(key, sizeof(key), "k%d", i);
+	for (int i = 0; i < 90; i++) {
+		snprintf(key, sizeof(key), "%s%d", i < 10 ? "again" : "k", i);
 		assert_int_equal(put(key, 100), 0);
 	}
-	assert_false(has("again"));
-	assert_true(cache_was_here(&c, shm_cache_hash(&seg, text("again"))));
-	assert_int_equal(put("again", 100), 0);
+	for (int i = 0; i < 10; i++) {
+		snprintf(key, sizeof(key), "again%d", i);
+		assert_false(has(key));
+		known += cache_was_here(&c, shm_cache_hash(&seg, text(key)));
+		assert_int_equal(put(key, 100), 0);
+	}
 	for (int i = 0; i < 40; i++) {
 		snprintf(key, sizeof(key), "m%d", i);
 		assert_int_equal(put(key, 100), 0);
 	}
-	assert_true(has("again"));
+	for (int i = 0; i < 10; i++) {
+		snprintf(key, sizeof(key), "again%d", i);
+		found += has(key);
+	}
+	assert_true(known >= 5);
+	assert_in_range(found, known, 10);
 }
 
 static void test_items_max(void **state)
