@@ -496,11 +496,12 @@ static void fill_value(const struct cache *c, const struct cache_room *r,
 }
 
 /* Which way an entry of the key goes into: its own, a free one, or that of what is used least. */
-struct choice { struct cache_place at; uint64_t was; };
+struct choice { struct cache_place at; uint64_t was; uint32_t units; bool own; };
+
 static void choose(const struct cache *c, uint64_t hash, struct choice *ret)
 {
 	struct pair p = pair_of(c, hash);
-	uint32_t best = UINT32_MAX, room[2] = {0, 0}, least = UINT32_MAX;
+	uint32_t room[2] = {0, 0}, least = UINT32_MAX;
 
 	for (uint32_t i = 0; i < 2 * CACHE_WAYS; i++)
 		room[i / CACHE_WAYS] += shm_get(&p.b[i / CACHE_WAYS]->entry[i % CACHE_WAYS]) == 0;
@@ -509,26 +510,47 @@ static void choose(const struct cache *c, uint64_t hash, struct choice *ret)
 		uint32_t i = room[1] > room[0] ? (k + CACHE_WAYS) % (2 * CACHE_WAYS) : k;
 		struct cache_bucket *b = p.b[i / CACHE_WAYS];
 		uint64_t e = atomic_load(&b->entry[i % CACHE_WAYS]);
-		/* None is better than any; of used ones the least, the one of the oldest segment. */
 		uint32_t cost = e == 0 ? 0 : 1 + shm_get(&b->freq[i % CACHE_WAYS]);
 
 		if (cost < least) {
 			least = cost;
-			best = i;
-			*ret = (struct choice){{b, i % CACHE_WAYS}, e};
+			*ret = (struct choice){.at = {b, i % CACHE_WAYS}, .was = e};
 		}
 	}
-	CHECK(best != UINT32_MAX);
 }
 
-static uint32_t units_of(const struct cache *c, uint64_t entry)
+/* What the object of an entry takes. false: the entry is another one by now. */
+static bool units_of(const struct cache *c, uint32_t slot, struct cache_place at, uint64_t entry,
+		     uint32_t *ret)
 {
-	uint32_t seg = cache_entry_seg(entry), unit = cache_entry_unit(entry), size;
+	uint32_t seg = cache_entry_seg(entry), unit = cache_entry_unit(entry), pin;
+	bool same;
 
+	*ret = 0;
 	if (seg >= c->nsegs || unit >= c->seg_units - sizeof(struct cache_object) / CACHE_UNIT)
-		return 0;
-	size = shm_get(&cache_at(c, seg, unit)->size);
-	return size <= c->seg_units ? size : 0;
+		return true; /* of nobody: scribbled on */
+	if (!cache_pin(c, slot, seg, &pin))
+		return false;
+	same = atomic_load(&at.bucket->entry[at.way]) == entry;
+	if (same && cache_word_of(atomic_load(&c->word[seg])).gen == cache_entry_gen(entry))
+		*ret = shm_get(&cache_at(c, seg, unit)->size);
+	cache_unpin(c, slot, pin);
+	return same;
+}
+
+static bool find_place(const struct cache *c, uint32_t slot, uint64_t hash, struct slice key,
+		       struct choice *ret)
+{
+	struct object x;
+	uint32_t i = 0;
+
+	if (find(c, slot, hash, key, &i, &x) == SAME) {
+		*ret = (struct choice){x.at, x.entry, shm_get(&x.o->size), true};
+		cache_unpin(c, slot, x.pin);
+		return true;
+	}
+	choose(c, hash, ret);
+	return ret->was == 0 || units_of(c, slot, ret->at, ret->was, &ret->units);
 }
 
 static void release_if_large(const struct cache *c, uint32_t slot, uint64_t entry)
@@ -545,24 +567,16 @@ static bool link_entry(const struct cache *c, uint32_t slot, uint64_t hash, stru
 {
 	for (int tries = 0; tries < TRIES; tries++) {
 		struct choice to;
-		struct object x;
-		uint32_t i = 0;
-		bool own = find(c, slot, hash, key, &i, &x) == SAME;
 
-		if (own) {
-			to = (struct choice){x.at, x.entry};
-			cache_unpin(c, slot, x.pin);
-		} else {
-			choose(c, hash, &to);
-		}
-		if (!cache_swap(&to.at.bucket->entry[to.at.way], to.was, entry))
+		if (!find_place(c, slot, hash, key, &to) ||
+		    !cache_swap(&to.at.bucket->entry[to.at.way], to.was, entry))
 			continue;
-		if (!own)
+		if (!to.own)
 			shm_set(&to.at.bucket->freq[to.at.way], 0);
 		atomic_fetch_add(&c->head->items, to.was == 0);
-		atomic_fetch_add(&c->head->units, (uint64_t)units - units_of(c, to.was) * (to.was != 0));
+		atomic_fetch_add(&c->head->units, (uint64_t)units - to.units);
 		if (to.was != 0) {
-			cache_count(c, slot, own ? SHM_CACHE_REPLACED : SHM_CACHE_EVICTED, 1);
+			cache_count(c, slot, to.own ? SHM_CACHE_REPLACED : SHM_CACHE_EVICTED, 1);
 			release_if_large(c, slot, to.was);
 		}
 		return true;

@@ -306,10 +306,13 @@ static bool finish(const struct cache *c, uint32_t slot, uint32_t seg, struct ca
 	return swap_word(c, seg, w, next) && next.state == CACHE_FREE;
 }
 
+/* From LIVE, or LIMBO: whoever has it in another state is at work on it. */
 static bool begin(const struct cache *c, uint32_t slot, uint32_t seg, struct cache_word *w)
 {
 	struct cache_word mine = *w;
 
+	if (w->state != CACHE_LIVE && w->state != CACHE_LIMBO)
+		return false;
 	mine.state = CACHE_EVICTING;
 	mine.ref = slot;
 	if (!swap_word(c, seg, *w, mine))
@@ -486,8 +489,9 @@ static bool open_next(const struct cache *c, uint32_t slot, uint32_t queue, uint
 	live = (struct cache_word){CACHE_LIVE, queue == CACHE_MAIN, false, mine.gen, 0};
 	if (!swap_word(c, seg, mine, live))
 		return true; /* somebody has scribbled on it */
-	if (!cache_swap(&c->head->open[queue], old, open_word(seg, mine.gen)))
-		(void)swap_word(c, seg, live, freed(live));
+	if (!cache_swap(&c->head->open[queue], old, open_word(seg, mine.gen)) &&
+	    begin(c, slot, seg, &live))
+		(void)finish(c, slot, seg, live, false);
 	return true;
 }
 

@@ -8,6 +8,7 @@
 #include "tests/unit/shm_help.h"
 
 #include <pthread.h>
+#include <sys/prctl.h>
 
 #include "shm/cache_priv.h"
 
@@ -201,6 +202,8 @@ static pid_t start(uint32_t slot, uint64_t seed)
 	pid_t pid = fork();
 
 	assert_true(pid >= 0);
+	if (pid == 0)
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (pid == 0) {
 		one(slot, &seed, false);
 		if (atomic_load(&failed))
