@@ -3,6 +3,7 @@
  * Where things lie in the segment, and what that costs. Pure arithmetic on the geometry: each
  * process computes it for itself and never reads an offset or a size back from the segment.
  */
+#include "shm/cache_priv.h"
 #include "shm/sem_priv.h"
 #include "shm/shm_priv.h"
 
@@ -49,6 +50,11 @@ static const struct section_kind {
 	[SHM_SEC_RATE_WORDS] = {"rate_words", 1},
 	[SHM_SEC_RATE_SLOTS] = {"rate_counts", 1},
 	[SHM_SEC_RATE_SETS] = {"rate_keys", 1},
+	[SHM_SEC_CACHE] = {"cache", 1},        [SHM_SEC_CACHE_SEGS] = {"cache_segments", 1},
+	[SHM_SEC_CACHE_SLOTS] = {"cache_pins", 1}, [SHM_SEC_CACHE_INDEX] = {"cache_index", 1},
+	[SHM_SEC_CACHE_GHOSTS] = {"cache_ghosts", 1},
+	[SHM_SEC_CACHE_BANS] = {"cache_invalidations", 1},
+	[SHM_SEC_CACHE_LEASES] = {"cache_leases", 1}, [SHM_SEC_CACHE_DATA] = {"cache_data", 1},
 };
 
 void shm_geometry_for(struct shm_geometry *g, uint32_t workers_max, uint32_t connections,
@@ -78,6 +84,16 @@ static bool in_range(uint32_t n, uint32_t min, uint32_t max)
 	return n >= min && n <= max;
 }
 
+static bool cache_geometry_ok(const struct shm_geometry *g)
+{
+	if (g->cache_segs == 0)
+		return g->cache_buckets == 0 && g->cache_ghosts == 0 && g->cache_leases == 0;
+	return g->cache_segs <= CACHE_SEGS_MAX && g->cache_buckets > 0 &&
+	       g->cache_leases >= CACHE_LEASE_WAYS && g->cache_leases <= COUNT_LIMIT &&
+	       g->cache_seg_bytes >= SHM_LINE && g->cache_seg_bytes <= CACHE_SEG_MAX &&
+	       g->cache_seg_bytes % CACHE_UNIT == 0;
+}
+
 static bool geometry_ok(const struct shm_geometry *g)
 {
 	return in_range(g->slots, 1, SLOTS_LIMIT) && in_range(g->rows, 1, COUNT_LIMIT) &&
@@ -85,7 +101,7 @@ static bool geometry_ok(const struct shm_geometry *g)
 	       in_range(g->series, SHM_SERIES_SPARE + 1, COUNT_LIMIT) &&
 	       in_range(g->errors, SHM_ERRORS_SPARE + 1, COUNT_LIMIT) &&
 	       g->module_metrics <= COUNT_LIMIT && g->module_hists <= COUNT_LIMIT &&
-	       g->rate_keys <= KEYS_LIMIT &&
+	       g->rate_keys <= KEYS_LIMIT && cache_geometry_ok(g) &&
 	       in_range(g->ring_bytes, SHM_LINE, RING_LIMIT) &&
 	       (g->ring_bytes & (g->ring_bytes - 1)) == 0 && in_range(g->exits, 1, COUNT_LIMIT) &&
 	       in_range(g->events, 1, COUNT_LIMIT) && g->sems <= SHM_SEMS &&
@@ -131,6 +147,15 @@ size_t shm_layout(const struct shm_geometry *g, struct shm_section sec[SHM_SEC_C
 		[SHM_SEC_RATE_WORDS] = {sizeof(struct shm_rate_word), SHM_RATES},
 		[SHM_SEC_RATE_SLOTS] = {sizeof(struct shm_rate_slot), n},
 		[SHM_SEC_RATE_SETS] = {sizeof(struct shm_rate_set), rate_sets_of(g)},
+		[SHM_SEC_CACHE] = {sizeof(struct cache_head), g->cache_segs > 0},
+		[SHM_SEC_CACHE_SEGS] = {CACHE_SEG_BYTES, g->cache_segs},
+		[SHM_SEC_CACHE_SLOTS] = {sizeof(struct cache_slot), g->cache_segs > 0 ? n : 0},
+		[SHM_SEC_CACHE_INDEX] = {sizeof(struct cache_bucket), g->cache_buckets},
+		[SHM_SEC_CACHE_GHOSTS] = {4, g->cache_ghosts},
+		[SHM_SEC_CACHE_BANS] = {sizeof(struct cache_ban),
+					g->cache_segs > 0 ? CACHE_BANS : 0},
+		[SHM_SEC_CACHE_LEASES] = {8, g->cache_leases * (1 + (n + 63) / 64)},
+		[SHM_SEC_CACHE_DATA] = {g->cache_seg_bytes, g->cache_segs},
 	};
 	uint64_t at = 0;
 
@@ -189,6 +214,14 @@ void shm_place(struct shm *s)
 	s->rate_words = at[SHM_SEC_RATE_WORDS];
 	s->rate_slots = at[SHM_SEC_RATE_SLOTS];
 	s->rate_sets = at[SHM_SEC_RATE_SETS];
+	s->cache_head = at[SHM_SEC_CACHE];
+	s->cache_segs = at[SHM_SEC_CACHE_SEGS];
+	s->cache_slots = at[SHM_SEC_CACHE_SLOTS];
+	s->cache_index = at[SHM_SEC_CACHE_INDEX];
+	s->cache_ghosts = at[SHM_SEC_CACHE_GHOSTS];
+	s->cache_bans = at[SHM_SEC_CACHE_BANS];
+	s->cache_leases = at[SHM_SEC_CACHE_LEASES];
+	s->cache_data = at[SHM_SEC_CACHE_DATA];
 }
 
 /* May block, until a machine that has just been started has random bytes. */
@@ -311,6 +344,21 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+static void used_cache(const struct shm *s, uint64_t used[SHM_SEC_COUNT])
+{
+	struct shm_cache_view v;
+
+	if (s->geo.cache_segs == 0)
+		return;
+	shm_cache_read(s, &v);
+	used[SHM_SEC_CACHE] = 1;
+	used[SHM_SEC_CACHE_DATA] = v.segments - v.by_state[CACHE_FREE];
+	used[SHM_SEC_CACHE_SEGS] = used[SHM_SEC_CACHE_DATA];
+	used[SHM_SEC_CACHE_INDEX] = min_u64((v.items + CACHE_WAYS - 1) / CACHE_WAYS,
+					    s->geo.cache_buckets);
+	used[SHM_SEC_CACHE_SLOTS] = used[SHM_SEC_SLOTS];
+}
+
 size_t shm_usage(const struct shm *s, struct shm_usage *lines, size_t max)
 {
 	struct shm_section sec[SHM_SEC_COUNT];
@@ -340,6 +388,7 @@ size_t shm_usage(const struct shm *s, struct shm_usage *lines, size_t max)
 	used[SHM_SEC_RATES] = used[SHM_SEC_RATE_WORDS] =
 		rate_used(s, &used[SHM_SEC_RATE_SETS]);
 	used[SHM_SEC_RATE_SLOTS] = used[SHM_SEC_RATES] > 0 ? s->geo.slots : 0;
+	used_cache(s, used);
 	for (; n < SHM_SEC_COUNT && n < max; n++)
 		lines[n] = (struct shm_usage){kinds[n].name, sec[n].size,
 					      used[n] * sec[n].elem_size};

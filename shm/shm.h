@@ -24,6 +24,10 @@ struct shm_rate;
 struct shm_rate_word;
 struct shm_rate_slot;
 struct shm_rate_set;
+struct cache_head;
+struct cache_slot;
+struct cache_bucket;
+struct cache_ban;
 
 /* ---- geometry: what settings decide, kept privately by each process and checked against ---- */
 
@@ -41,6 +45,8 @@ struct shm_geometry {
 	uint32_t events;         /* event records (256) */
 	uint32_t sems;           /* semaphores (SHM_SEMS); may be 0 */
 	uint32_t permits;        /* permits that all of them may have together; may be 0 */
+	/* The cache: by shm_cache_geometry(). All 0: there is none. */
+	uint32_t cache_segs, cache_seg_bytes, cache_buckets, cache_ghosts, cache_leases;
 };
 
 /* For so many workers at most and connections each. The caller may raise `permits` afterwards. */
@@ -350,6 +356,14 @@ struct shm {
 	struct shm_rate_word *rate_words; /* SHM_RATES */
 	struct shm_rate_slot *rate_slots; /* slots */
 	struct shm_rate_set *rate_sets;   /* rate_keys / 4, rounded up */
+	struct cache_head *cache_head; /* these: see cache.h, cache_priv.h */
+	_Atomic uint64_t *cache_segs;  /* words, orders, units in use */
+	struct cache_slot *cache_slots;
+	struct cache_bucket *cache_index;
+	_Atomic uint32_t *cache_ghosts;
+	struct cache_ban *cache_bans;
+	_Atomic uint64_t *cache_leases; /* words, then bits of who waits */
+	char *cache_data;
 };
 
 /*
@@ -380,7 +394,7 @@ size_t shm_bill(const struct shm_geometry *g, struct shm_bill_line *lines, size_
 /* What is in use of each section now, by elements; the same sections in the same order. */
 struct shm_usage { const char *section; uint64_t bytes, used_bytes; };
 size_t shm_usage(const struct shm *s, struct shm_usage *lines, size_t max);
-#define SHM_SECTIONS_MAX 32 /* bill and usage have no more lines than this */
+#define SHM_SECTIONS_MAX 40 /* bill and usage have no more lines than this */
 
 static inline struct shm_slot *shm_slot(const struct shm *s, uint32_t i) { return &s->slots[i]; }
 static inline struct shm_row *shm_row(const struct shm *s, uint32_t slot, uint32_t row)

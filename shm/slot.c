@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "shm/cache.h"
 #include "shm/dump.h"
 #include "shm/sem.h"
 #include "shm/rate.h"
@@ -94,6 +95,7 @@ void shm_slot_recover(struct shm *s, uint32_t i)
 	shm_sem_recover(s, i);
 	clear_gauges(s, i);
 	shm_rate_recover(s, i);
+	shm_cache_recover(s, i);
 	shm_set(&slot->stuck, 0);
 	shm_set(&slot->pid, 0);
 	atomic_store_explicit(&slot->kind, SHM_FREE, memory_order_release);

@@ -13,7 +13,7 @@ flags="-fsanitize=thread -O1 -g -std=gnu11 -pthread -D_GNU_SOURCE -I$top"
 echo 'int main(void) { return 0; }' >can.c
 # shellcheck disable=SC2086 # lists of words
 ${CC:-cc} $flags -o can can.c && $run ./can || { echo "no thread sanitizer here"; exit 77; }
-for name in test_shm_threads test_shm_sem_threads test_shm_rate; do
+for name in test_shm_threads test_shm_sem_threads test_shm_rate test_shm_cache_threads; do
 	# shellcheck disable=SC2086
 	${CC:-cc} $flags -w -o "$name" "$top/tests/unit/$name.c" "$top"/base/*.c "$top"/shm/*.c \
 		-lcmocka
