@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the store of the cache costs: a look-up with its pin, for keys of 40 bytes, and a put of 1 KiB
- * into a full cache; in ns, and as a ratio to a plain atomic counter in the same run; one process,
- * and two at once. Best of several. Then how much of the memory holds values when it is full.
+ * What the store of the cache costs: a look-up with its pin, for keys of 40 bytes, and a put of 1
+ * KiB into a full cache; in ns, and as a ratio to a plain atomic counter in the same run; one
+ * process, and two at once. Best of several. Then how much of the memory holds values when it is
+ * full.
  */
 #include <sched.h>
 #include <stdio.h>

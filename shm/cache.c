@@ -659,7 +659,8 @@ int shm_cache_put(struct shm *s, uint32_t slot, const struct shm_cache_put *p, u
 	if (c.nsegs == 0)
 		return -ENOSPC;
 	rc = measure(&c, p, &z);
-	if (rc == 0 && z.texts + z.value + sizeof(struct cache_object) > shm_cache_object_max(&s->geo))
+	if (rc == 0 && sizeof(struct cache_object) + z.texts + z.value >
+			       shm_cache_object_max(&s->geo))
 		rc = -EFBIG;
 	if (rc == 0)
 		rc = put(&c, slot, p, &z);

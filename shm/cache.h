@@ -35,9 +35,9 @@ uint64_t shm_cache_object_max(const struct shm_geometry *g);
 
 /* ---- what leaves a full cache ---- */
 
-/* LRU: what was used since it came, or since its last turn, stays for another turn. LFU: for as many
- * turns as it was used often (up to 3). FIFO: nothing stays. LRU and LFU let what comes first prove
- * itself in a tenth of the memory. */
+/* LRU: what was used since it came, or since its last turn, stays for another turn. LFU: for as
+ * many turns as it was used often (up to 3). FIFO: nothing stays. LRU and LFU let what comes first
+ * prove itself in a tenth of the memory. */
 enum shm_cache_policy { SHM_CACHE_LRU, SHM_CACHE_LFU, SHM_CACHE_FIFO };
 /* Master; live. `items_max` 0 = no bound. */
 void shm_cache_set(struct shm *s, enum shm_cache_policy policy, uint64_t items_max);
@@ -108,7 +108,7 @@ bool shm_cache_delete(struct shm *s, uint32_t slot, uint64_t hash, struct slice 
 
 enum shm_cache_what {
 	SHM_CACHE_TAG = 1,              /* exactly this tag */
-	SHM_CACHE_PATTERN,              /* glob over tags and keys: '*' any bytes, '?' one; a pattern
+	SHM_CACHE_PATTERN,              /* glob over tags and keys: '*' any bytes, '?' one; one
 					 * that ends in ":*" is also for what lies before that */
 	SHM_CACHE_ALL
 };
@@ -122,7 +122,10 @@ bool shm_cache_sweep_due(const struct shm *s);
  * Takes away what has expired or is invalid, and gives free what holds nothing: up to `n` segments
  * from s->at on. true: a round is done. The keeper. Zero *sw for the first one.
  */
-struct shm_cache_sweep { uint32_t at; uint64_t items, units, items_before, units_before, order, seq; };
+struct shm_cache_sweep {
+	uint32_t at;
+	uint64_t items, units, items_before, units_before, order, seq;
+};
 bool shm_cache_sweep(struct shm *s, uint32_t slot, struct shm_cache_sweep *sw, uint32_t n,
 		     uint64_t now_ns);
 
@@ -144,8 +147,8 @@ struct heritage;
 void shm_cache_fill_end(struct shm *s, const struct heritage *h, uint32_t slot,
 			const struct shm_cache_fill *f);
 
-/* Master, after the owner of the slot was reaped: pins, segments, leases, invalidations. Idempotent.
- * Called by shm_slot_recover(). The caller then wakes everybody. */
+/* Master, after the owner of the slot was reaped: pins, segments, leases, invalidations.
+ * Idempotent. Called by shm_slot_recover(). The caller then wakes everybody. */
 void shm_cache_recover(struct shm *s, uint32_t slot);
 
 /* ---- what can be seen ---- */

@@ -4,15 +4,15 @@
  * the key: whose, since when, and a part of the hash. (Two keys with the same part share a lease:
  * who waits looks again anyhow.)
  *
- * No two leases of one key: a new one is first a claim, with which nobody waits or computes. Who has
- * claimed looks at all four places again, and gives way to a lease, and to a claim in a lower place;
- * a claim in a higher place gives way to it. Claims are compare-and-swaps, which have one order: of
- * two leases the later one's claimant would have seen the other. A claim that stands for long is of
- * a process that is dead or stopped, and is taken away; its owner finds that out.
+ * No two leases of one key: a new one is first a claim, with which nobody waits or computes. Who
+ * has claimed looks at all four places again, and gives way to a lease, and to a claim in a lower
+ * place; a claim in a higher place gives way to it. Claims are compare-and-swaps, which have one
+ * order: of two leases the later one's claimant would have seen the other. A claim that stands for
+ * long is of a process that is dead or stopped, and is taken away; its owner finds that out.
  *
  * Who waits says so in a bit of its slot, and then looks whether the lease is still there; who ends
- * a lease takes it away, and then looks at the bits: nobody is left asleep. Recovery takes the leases
- * of the dead away, and the master then wakes everybody.
+ * a lease takes it away, and then looks at the bits: nobody is left asleep. Recovery takes the
+ * leases of the dead away, and the master then wakes everybody.
  */
 #include "base/check.h"
 #include "shm/cache_priv.h"

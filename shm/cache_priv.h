@@ -20,7 +20,9 @@
  * segment `ref`, generation `gen`; without that head it is free.
  * Only OPENING and EVICTING have an owner: recovery makes them FREE and LIMBO.
  */
-enum cache_state { CACHE_FREE, CACHE_OPENING, CACHE_LIVE, CACHE_EVICTING, CACHE_LIMBO, CACHE_EXTENT };
+enum cache_state {
+	CACHE_FREE, CACHE_OPENING, CACHE_LIVE, CACHE_EVICTING, CACHE_LIMBO, CACHE_EXTENT
+};
 #define CACHE_SEG_BITS 20
 #define CACHE_SEGS_MAX (1u << CACHE_SEG_BITS)
 struct cache_word {
@@ -64,7 +66,7 @@ struct cache_object {
 	uint16_t key_len, meta_len;
 	_Atomic uint64_t hash;   /* those who walk a segment read it before it is complete */
 	_Atomic uint64_t seq;    /* invalidations up to this one do not touch it; only rises */
-	_Atomic uint64_t times;  /* fresh until, in ms (40 bits); stale after that, in s (24 bits) */
+	_Atomic uint64_t times;  /* fresh until, in ms (40 bits); stale for, in s (24 bits) */
 	uint32_t value_len;
 	uint16_t tags_len;
 	uint8_t kind, spare;
@@ -110,7 +112,7 @@ struct cache_head {
 	_Atomic uint64_t units;                   /* of their objects, without extents */
 	SHM_ALIGNED _Atomic uint64_t bans;        /* invalidations ever claimed */
 	_Atomic uint64_t settled;                 /* all up to this one are complete */
-	_Atomic uint64_t swept;                   /* hint [K]: all objects have been looked at for it */
+	_Atomic uint64_t swept;                   /* hint [K]: all objects were looked at for it */
 };
 
 struct cache_slot {              /* of the slot's owner; any lane of it */
@@ -151,7 +153,9 @@ struct cache cache_of(const struct shm *s);
 
 static inline struct cache_object *cache_at(const struct cache *c, uint32_t seg, uint32_t unit)
 {
-	return (struct cache_object *)(c->data + ((uint64_t)seg * c->seg_units + unit) * CACHE_UNIT);
+	uint64_t at = (uint64_t)seg * c->seg_units + unit;
+
+	return (struct cache_object *)(c->data + at * CACHE_UNIT);
 }
 
 static inline uint32_t cache_units(uint64_t bytes)
@@ -182,7 +186,8 @@ void cache_unpin(const struct cache *c, uint32_t slot, uint32_t pin);
 
 /* Where the index has this very entry. NULL: nowhere. */
 struct cache_place { struct cache_bucket *bucket; uint32_t way; };
-bool cache_find_entry(const struct cache *c, uint64_t hash, uint64_t entry, struct cache_place *ret);
+bool cache_find_entry(const struct cache *c, uint64_t hash, uint64_t entry,
+		      struct cache_place *ret);
 /* Takes an entry away, if it still is this one. */
 bool cache_unlink(const struct cache *c, struct cache_place at, uint64_t entry, uint32_t units);
 void cache_count(const struct cache *c, uint32_t slot, enum shm_cache_count what, uint64_t n);

@@ -4,15 +4,15 @@
  *
  * Each queue has one open segment, to which all processes append. Room is claimed by a
  * compare-and-swap of the size in the head of the object to be, from 0 (a segment is cleared before
- * it is opened); `used` follows, by whoever comes next if need be. So a walk through a segment finds
- * all objects, complete ones and such as never will be, whoever was killed where.
+ * it is opened); `used` follows, by whoever comes next if need be. So a walk through a segment
+ * finds all objects, complete ones and such as never will be, whoever was killed where.
  *
  * Who appends has a pin on the segment, taken before it looks whether the segment still is the open
  * one: a segment that is open no longer gets no new writers, and when it has no pins it has none.
  *
  * A segment leaves thus: EVICTING; no pin on it, so no writer is left; entries are taken away, or
- * moved along with a copy; still no pin on it, so no reader is left: FREE. With a pin on it, it is in
- * LIMBO, and is tried again later. Nobody waits. Killed anywhere in this, it goes to LIMBO.
+ * moved along with a copy; still no pin on it, so no reader is left: FREE. With a pin on it, it is
+ * in LIMBO, and is tried again later. Nobody waits. Killed anywhere in this, it goes to LIMBO.
  *
  * What has not been used since it came leaves first: new objects go to the small queue, which has
  * at least a tenth of the segments; those that were used by the time they would leave are copied
@@ -239,7 +239,8 @@ static int stays(const struct cache *c, struct cache_place at, bool main)
 }
 
 /* Of a segment that is EVICTING by this slot. `keep`: what was used is moved. */
-static void empty(const struct cache *c, uint32_t slot, uint32_t seg, struct cache_word w, bool keep)
+static void empty(const struct cache *c, uint32_t slot, uint32_t seg, struct cache_word w,
+		  bool keep)
 {
 	struct walk walk = walk_of(c, seg, w.gen);
 	struct cache_object *o;
@@ -290,7 +291,8 @@ static void free_extents(const struct cache *c, uint32_t seg, uint8_t gen)
 }
 
 /* From EVICTING by this slot on. true: it has become free. */
-static bool finish(const struct cache *c, uint32_t slot, uint32_t seg, struct cache_word w, bool keep)
+static bool finish(const struct cache *c, uint32_t slot, uint32_t seg, struct cache_word w,
+		   bool keep)
 {
 	struct cache_word next = w;
 	bool writers = has_pins(c, seg);
@@ -406,8 +408,8 @@ static uint32_t victim_of(const struct cache *c, const struct survey *s)
 	return s->small > c->nsegs / SMALL_SHARE ? small : main;
 }
 
-/* Until `want` segments are free. Bounded: each turn ends one segment's stay, or lowers how often it
- * counts as used. */
+/* Until `want` segments are free. Bounded: each turn ends one segment's stay, or lowers how often
+ * it counts as used. */
 static bool make_room(const struct cache *c, uint32_t slot, uint32_t want)
 {
 	for (uint32_t n = 0; n < 4 * c->nsegs + TRIES; n++) {

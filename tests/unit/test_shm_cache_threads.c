@@ -2,8 +2,8 @@
 /*
  * The store of the cache from several slots at once: as threads of one process, which a thread
  * sanitizer can watch, two lanes to a slot; and as processes that are killed at any moment and
- * recovered. All bytes of an object follow from its key and version, so nobody is ever given half an
- * object, or another one's. In the end every segment is accounted for.
+ * recovered. All bytes of an object follow from its key and version, so nobody is ever given half
+ * an object, or another one's. In the end every segment is accounted for.
  */
 #include "tests/unit/shm_help.h"
 
@@ -103,6 +103,15 @@ static void compute(uint32_t slot, uint32_t k)
 	shm_cache_fill_end(&seg, NULL, slot, &f);
 }
 
+static void invalidate(uint32_t slot, bool by_tag)
+{
+	if (by_tag)
+		(void)shm_cache_invalidate(&seg, slot, SHM_CACHE_TAG, (struct slice){"t:3", 3});
+	else
+		(void)shm_cache_invalidate(&seg, slot, SHM_CACHE_PATTERN,
+					   (struct slice){"key-1*", 6});
+}
+
 static void one(uint32_t slot, uint64_t *seed, bool leads)
 {
 	uint32_t k = (uint32_t)(rnd(seed) >> 33) % KEYS, what = (uint32_t)(rnd(seed) >> 33) % 100;
@@ -114,14 +123,14 @@ static void one(uint32_t slot, uint64_t *seed, bool leads)
 	else if (what < 78)
 		put(slot, k, (uint32_t)(rnd(seed) >> 33) % 200, (size_t)(rnd(seed) >> 33) % 400);
 	else if (what < 82)
-		put(slot, k, (uint32_t)(rnd(seed) >> 33) % 200, 1000 + (size_t)(rnd(seed) >> 33) % 2500);
+		put(slot, k, (uint32_t)(rnd(seed) >> 33) % 200,
+		    1000 + (size_t)(rnd(seed) >> 33) % 2500);
 	else if (what < 90 && leads)
 		compute(slot, k);
 	else if (what < 95)
 		(void)shm_cache_delete(&seg, slot, shm_cache_hash(&seg, key), key);
 	else
-		(void)shm_cache_invalidate(&seg, slot, what < 98 ? SHM_CACHE_TAG : SHM_CACHE_PATTERN,
-					   (struct slice){what < 98 ? "t:3" : "key-1*", what < 98 ? 3 : 6});
+		invalidate(slot, what < 98);
 }
 
 static void sweep(void)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The store of the cache by single steps. A process is stopped after each instruction that has
- * changed the segment, as if killed there. On copies of that moment: others go on without a recovery;
- * recovery, twice; others go on after it. At no moment has a key other bytes than were put under it,
- * half of them, or those of before once it was told that they are gone; and afterwards nothing is
- * lost: all of the memory can be filled again, each segment is somebody's or free, and what is
- * counted is what is there.
+ * changed the segment, as if killed there. On copies of that moment: others go on without a
+ * recovery; recovery, twice; others go on after it. At no moment has a key other bytes than were
+ * put under it, half of them, or those of before once it was told that they are gone; and
+ * afterwards nothing is lost: all of the memory can be filled again, each segment is somebody's or
+ * free, and what is counted is what is there.
  */
 #include "tests/unit/shm_step.h"
 
