@@ -6,18 +6,25 @@
  * being computed, too: that is put with the birth it had before it was computed. The sweep looks at
  * all objects, so that nothing has to leave since its cells have been used again.
  *
- * A cell: word {n, owner, PENDING}, by compare-and-swap; then its text; then word {n, owner, DONE}.
- * `bans` follows the newest word, by whoever comes next if need be. Who dies at a cell leaves
- * PENDING, which recovery makes VOID. Objects are not taken for looked at beyond a pending one.
+ * A cell: word {n, owner, PENDING}, by compare-and-swap; then what it says; then word {n, owner,
+ * DONE}. `bans` follows the newest word, by whoever comes next if need be. Who dies at a cell
+ * leaves PENDING, which recovery makes VOID. Objects are not taken for looked at beyond a pending
+ * one.
+ *
+ * Who is stopped at a cell may go on when the ring has gone around, and the cell is another one's,
+ * and complete. So each part of what it says has the number of its invalidation, and is changed by
+ * compare-and-swap from what it was while the cell was still one's own: what was written for a
+ * newer one stays.
  */
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "shm/cache_priv.h"
 
-#define TRIES 64
 #define N_AT 20
+#define N_MAX (UINT64_MAX >> N_AT)
 #define OWNER_MASK 0x3ffffu
 
 static uint64_t ban_word(uint64_t n, uint32_t owner, enum cache_ban_state st)
@@ -38,17 +45,18 @@ static struct cache_ban *cell(const struct cache *c, uint64_t n)
 
 static uint64_t claim(const struct cache *c, uint32_t slot)
 {
-	for (int tries = 0;; tries++) {
+	for (;;) {
 		uint64_t n = atomic_load(&c->head->bans) + 1;
 		struct cache_ban *b = cell(c, n);
 		uint64_t w = atomic_load(&b->word);
 
-		if (word_n(w) == n && tries < TRIES) {
+		if (word_n(w) == (n & N_MAX)) {
 			(void)cache_swap(&c->head->bans, n - 1, n);
 			continue;
 		}
-		/* A larger number is that of somebody who was faster, or has been scribbled on. */
-		if (word_n(w) > n && tries < TRIES)
+		/* A larger number: somebody was faster, and so `bans` is another one by now; if not
+		 * it has been scribbled on. */
+		if (word_n(w) > n && atomic_load(&c->head->bans) != n - 1)
 			continue;
 		if (cache_swap(&b->word, w, ban_word(n, slot, CACHE_BAN_PENDING))) {
 			(void)cache_swap(&c->head->bans, n - 1, n);
@@ -61,37 +69,63 @@ static uint64_t claim(const struct cache *c, uint32_t slot)
 static void settle(const struct cache *c)
 {
 	for (;;) {
-		uint64_t n = atomic_load(&c->head->settled) + 1;
+		uint64_t was = atomic_load(&c->head->settled), n = was + 1;
+		uint64_t newest = atomic_load(&c->head->bans);
 		uint64_t w = atomic_load(&cell(c, n)->word);
 
-		if (n > atomic_load(&c->head->bans) || word_n(w) < n ||
-		    (word_n(w) == n && word_state(w) == CACHE_BAN_PENDING))
+		if (was >= newest)
 			return;
-		(void)cache_swap(&c->head->settled, n - 1, n);
+		if (newest - was > CACHE_BANS) /* their cells are those of others */
+			n = newest - CACHE_BANS;
+		else if (word_n(w) < n || (word_n(w) == n && word_state(w) == CACHE_BAN_PENDING))
+			return;
+		(void)cache_swap(&c->head->settled, was, n);
 	}
+}
+
+/* false: it was held up for so long that the ring went around, and the cell is another's. */
+static bool write_part(struct cache_ban *b, uint64_t mine, size_t i, uint32_t bytes)
+{
+	uint64_t to = word_n(mine) << 32 | bytes, was;
+
+	do {
+		was = atomic_load(&b->part[i]);
+		/* After that: if the cell is still ours, what was there is of an older number. */
+		if (atomic_load(&b->word) != mine)
+			return false;
+	} while (!cache_swap(&b->part[i], was, to));
+	return true;
+}
+
+static bool write_cell(const struct cache *c, uint32_t slot, uint64_t n,
+		       const struct cache_said *said)
+{
+	struct cache_ban *b = cell(c, n);
+	uint64_t mine = ban_word(n, slot, CACHE_BAN_PENDING);
+	size_t parts = (offsetof(struct cache_said, text) + said->len + 3u) / 4;
+
+	for (size_t i = 0; i < parts; i++) {
+		uint32_t bytes;
+
+		memcpy(&bytes, (const char *)said + 4 * i, 4);
+		if (!write_part(b, mine, i, bytes))
+			return false;
+	}
+	return cache_swap(&b->word, mine, ban_word(n, slot, CACHE_BAN_DONE));
 }
 
 static void ban(const struct cache *c, uint32_t slot, uint32_t what, uint64_t hash,
 		struct slice text)
 {
-	uint64_t n;
+	struct cache_said said = {
+		.what = (uint16_t)what,
+		.len = (uint16_t)text.len,
+		.hash = {(uint32_t)hash, (uint32_t)(hash >> 32)},
+	};
 
-	do {
-		struct cache_ban *b;
-
-		n = claim(c, slot);
-		b = cell(c, n);
-		shm_set(&b->about, (uint64_t)what << 32 | text.len);
-		shm_set(&b->hash, hash);
-		for (size_t i = 0; i < text.len; i += 8) {
-			uint64_t word = 0;
-
-			memcpy(&word, text.p + i, text.len - i < 8 ? text.len - i : 8);
-			shm_set(&b->text[i / 8], word);
-		}
-		/* Taken over when it was held up for so many that the ring went around: again. */
-	} while (!cache_swap(&cell(c, n)->word, ban_word(n, slot, CACHE_BAN_PENDING),
-			     ban_word(n, slot, CACHE_BAN_DONE)));
+	memcpy(said.text, text.p, text.len);
+	while (!write_cell(c, slot, claim(c, slot), &said))
+		continue;
 	settle(c);
 }
 
@@ -168,22 +202,29 @@ bool shm_cache_glob(struct slice pattern, struct slice text)
 	       glob(p, end - 2, text.p, text.p + text.len);
 }
 
-/* A copy of what a cell says, of which nothing is known until the word was looked at again. */
-struct said { uint32_t what; uint64_t hash; struct slice text; char buf[SHM_CACHE_PATTERN_MAX]; };
-
-static void read_cell(const struct cache_ban *b, struct said *ret)
+/* A copy, of which nothing is known until the word was looked at again. */
+static void read_cell(const struct cache_ban *b, struct cache_said *ret)
 {
-	uint64_t about = shm_get(&b->about);
-	size_t len = (uint32_t)about <= SHM_CACHE_PATTERN_MAX ? (uint32_t)about : 0;
+	size_t parts = offsetof(struct cache_said, text) / 4;
 
-	ret->what = (uint32_t)(about >> 32);
-	ret->hash = shm_get(&b->hash);
-	for (size_t i = 0; i < len; i += 8) {
-		uint64_t word = shm_get(&b->text[i / 8]);
+	for (size_t i = 0; i < parts; i++) {
+		uint32_t bytes = (uint32_t)shm_get(&b->part[i]);
 
-		memcpy(ret->buf + i, &word, 8);
+		memcpy((char *)ret + 4 * i, &bytes, 4);
+		if (i == 0)
+			parts += (ret->len <= sizeof(ret->text) ? ret->len + 3u : 0) / 4;
 	}
-	ret->text = (struct slice){ret->buf, len};
+	ret->len = ret->len <= sizeof(ret->text) ? ret->len : 0;
+}
+
+static uint64_t hash_of(const struct cache_said *b)
+{
+	return (uint64_t)b->hash[1] << 32 | b->hash[0];
+}
+
+static struct slice text_of(const struct cache_said *b)
+{
+	return (struct slice){b->text, b->len};
 }
 
 static bool same_text(struct slice a, struct slice b)
@@ -191,7 +232,7 @@ static bool same_text(struct slice a, struct slice b)
 	return a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
 }
 
-static bool touches_tag(const struct said *b, struct slice tags)
+static bool touches_tag(const struct cache_said *b, struct slice tags)
 {
 	size_t at = 0;
 
@@ -200,23 +241,23 @@ static bool touches_tag(const struct said *b, struct slice tags)
 
 		if (tag.len > tags.len - at - 1)
 			return true; /* scribbled on */
-		if (b->what == SHM_CACHE_TAG ? same_text(b->text, tag)
-					     : shm_cache_glob(b->text, tag))
+		if (b->what == SHM_CACHE_TAG ? same_text(text_of(b), tag)
+					     : shm_cache_glob(text_of(b), tag))
 			return true;
 		at += 1 + tag.len;
 	}
 	return false;
 }
 
-static bool touches(const struct said *b, const struct cache_object *o, const struct cache_view *v)
+static bool touches(const struct cache_said *b, const struct cache_object *o, const struct cache_view *v)
 {
 	switch (b->what) {
 	case SHM_CACHE_TAG:
 		return touches_tag(b, v->tags);
 	case SHM_CACHE_PATTERN:
-		return shm_cache_glob(b->text, v->key) || touches_tag(b, v->tags);
+		return shm_cache_glob(text_of(b), v->key) || touches_tag(b, v->tags);
 	case CACHE_BAN_KEY:
-		return b->hash == shm_get(&o->hash);
+		return hash_of(b) == shm_get(&o->hash);
 	default:
 		return true;
 	}
@@ -234,7 +275,7 @@ bool cache_is_banned(const struct cache *c, struct cache_object *o, const struct
 	for (uint64_t n = seq + 1; n <= newest; n++) {
 		const struct cache_ban *b = cell(c, n);
 		uint64_t w = atomic_load(&b->word);
-		struct said said;
+		struct cache_said said;
 
 		if (word_n(w) != n)
 			return true; /* the ring has gone around meanwhile */

@@ -125,11 +125,11 @@ struct cache_slot {              /* of the slot's owner; any lane of it */
 #define CACHE_BANS 256u
 enum cache_ban_state { CACHE_BAN_NONE, CACHE_BAN_PENDING, CACHE_BAN_DONE, CACHE_BAN_VOID };
 enum { CACHE_BAN_KEY = 100 };    /* beside enum shm_cache_what: the object of a hash */
+struct cache_said { uint16_t what, len; uint32_t hash[2]; char text[SHM_CACHE_PATTERN_MAX]; };
+#define CACHE_BAN_PARTS (sizeof(struct cache_said) / 4)
 struct cache_ban {
 	SHM_ALIGNED _Atomic uint64_t word;        /* n << 20 | owner << 2 | state; by CAS */
-	_Atomic uint64_t about;                   /* what << 32 | length of the text */
-	_Atomic uint64_t hash;
-	_Atomic uint64_t text[SHM_CACHE_PATTERN_MAX / 8];
+	_Atomic uint64_t part[CACHE_BAN_PARTS];   /* n << 32 | four bytes of what it says; by CAS */
 };
 
 #define CACHE_LEASE_WAYS 4u      /* places of a key: see cache_lease.c */

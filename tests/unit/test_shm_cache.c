@@ -596,8 +596,8 @@ static void test_an_invalidation_is_pending(void **state)
 	assert_int_equal(shm_cache_birth(&seg), 0);
 	assert_true(has("a"));
 	/* It goes on. */
-	shm_set(&c.bans[1].about, (uint64_t)SHM_CACHE_TAG << 32 | 1);
-	shm_set(&c.bans[1].text[0], 't');
+	shm_set(&c.bans[1].part[0], 1ULL << 32 | 1 << 16 | SHM_CACHE_TAG);
+	shm_set(&c.bans[1].part[3], 1ULL << 32 | 't');
 	shm_set(&c.bans[1].word, 1ULL << 20 | 2u << 2 | CACHE_BAN_DONE);
 	assert_false(has("a"));
 	/* Another one has died. */

@@ -5,7 +5,7 @@
  * recovery; recovery, twice; others go on after it. At no moment has a key other bytes than were
  * put under it, half of them, or those of before once it was told that they are gone; and
  * afterwards nothing is lost: all of the memory can be filled again, each segment is somebody's or
- * free, and what is counted is what is there.
+ * free, and what is counted is what is there. Then some are not killed, but held up for long.
  */
 #include "tests/unit/shm_step.h"
 
@@ -359,6 +359,69 @@ static void cut_scene(struct shm *s)
 	}
 }
 
+/* ---- held up ---- */
+
+#define HELD_UP_MOST 24
+
+/* An operation is stopped before and after each of its changes, others come and go, and then it
+ * goes on: what it had in hand must not damage what they have made since. */
+static void held_up(operation_f *set, operation_f *op, operation_f *others, operation_f *rule)
+{
+	static struct path path;
+	unsigned n, tried = 0;
+
+	find_path(set, op, &path);
+	n = 2 * path.nchanges;
+	for (unsigned k = 0; k < n; k++) {
+		struct shm s;
+		pid_t pid;
+
+		if (!is_tried(k, n, HELD_UP_MOST))
+			continue;
+		set(&s);
+		pid = step_begin_plain(&s, op);
+		if (go_to(pid, spot_at(&path, path.change[k / 2] - (k % 2 == 0)))) {
+			others(&s);
+			step_finish(pid);
+			tried++;
+		}
+		rule(&s);
+		fake_fini(&s);
+	}
+	print_message("held up at %u of %u moments\n", tried, n);
+	assert_true(tried >= 6);
+}
+
+/* The ring goes around, to the cell that the other one was stopped at. */
+static void others_invalidate(struct shm *s)
+{
+	uint64_t from = shm_get(&s->cache_head->bans);
+
+	while (shm_get(&s->cache_head->bans) < from + CACHE_BANS - 1)
+		(void)shm_cache_invalidate(s, OTHER, SHM_CACHE_TAG, (struct slice){"none", 4});
+	assert_int_equal(put(s, OTHER, 2, 1, 30, shm_get(&s->cache_head->bans)), 0);
+	assert_int_equal(put(s, OTHER, 3, 1, 30, shm_get(&s->cache_head->bans)), 0);
+	(void)shm_cache_invalidate(s, OTHER, SHM_CACHE_TAG, (struct slice){"t:02", 4});
+}
+
+static void rule_invalidated(struct shm *s)
+{
+	assert_int_equal(look(s, OTHER, 1, false), 0);
+	assert_int_equal(look(s, OTHER, 2, false), 0);
+	assert_int_equal(look(s, OTHER, 3, false), 2);
+}
+
+static void op_tag_only(struct shm *s)
+{
+	(void)shm_cache_invalidate(s, ME, SHM_CACHE_TAG, (struct slice){"t:01", 4});
+}
+
+static void test_held_up_invalidation(void **state)
+{
+	(void)state;
+	held_up(scene, op_tag_only, others_invalidate, rule_invalidated);
+}
+
 /* ---- tests ---- */
 
 static void run(void (*set)(struct shm *s), operation_f *op, unsigned want)
@@ -393,7 +456,8 @@ TEST(test_sweep, full_scene, op_sweep, 12)
 TEST(test_lease, scene, op_lease, 6)
 TEST(test_recover, cut_scene, op_recover, 8)
 
-int main(void)
+/* With an argument: only the tests of that name. */
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_put),	cmocka_unit_test(test_replace),
@@ -403,7 +467,10 @@ int main(void)
 		cmocka_unit_test(test_evict),	cmocka_unit_test(test_large),
 		cmocka_unit_test(test_trim),	cmocka_unit_test(test_sweep),
 		cmocka_unit_test(test_lease),	cmocka_unit_test(test_recover),
+		cmocka_unit_test(test_held_up_invalidation),
 	};
 
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
