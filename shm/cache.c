@@ -224,7 +224,7 @@ static bool is_same_object(const struct cache *c, struct object *x, uint64_t has
 	if (atomic_load(&x->at.bucket->entry[x->at.way]) != x->entry)
 		return false;
 	x->word = cache_word_of(atomic_load(&c->word[x->seg]));
-	if (!cache_is_readable(x->word.state) || x->word.gen != cache_entry_gen(x->entry) ||
+	if (!cache_is_readable(x->word.state) || !cache_entry_is_of(x->entry, x->word) ||
 	    unit >= c->seg_units - sizeof(struct cache_object) / CACHE_UNIT)
 		return false;
 	x->o = cache_at(c, x->seg, unit);
@@ -279,8 +279,7 @@ static void drop(const struct cache *c, uint32_t slot, const struct object *x,
 	if (!gone)
 		return;
 	cache_count(c, slot, why, 1);
-	if (x->word.large)
-		cache_release_large(c, slot, x->seg, x->word.gen);
+	cache_release_large(c, slot, x->seg, x->word.gen);
 }
 
 /* ---- reading ---- */
@@ -532,7 +531,7 @@ static bool units_of(const struct cache *c, uint32_t slot, struct cache_place at
 	if (!cache_pin(c, slot, seg, &pin))
 		return false;
 	same = atomic_load(&at.bucket->entry[at.way]) == entry;
-	if (same && cache_word_of(atomic_load(&c->word[seg])).gen == cache_entry_gen(entry))
+	if (same && cache_entry_is_of(entry, cache_word_of(atomic_load(&c->word[seg]))))
 		*ret = shm_get(&cache_at(c, seg, unit)->size);
 	cache_unpin(c, slot, pin);
 	return same;
@@ -556,9 +555,13 @@ static bool find_place(const struct cache *c, uint32_t slot, uint64_t hash, stru
 static void release_if_large(const struct cache *c, uint32_t slot, uint64_t entry)
 {
 	uint32_t seg = cache_entry_seg(entry);
+	struct cache_word w;
 
-	if (seg < c->nsegs && cache_word_of(atomic_load(&c->word[seg])).large)
-		cache_release_large(c, slot, seg, cache_entry_gen(entry));
+	if (seg >= c->nsegs)
+		return;
+	w = cache_word_of(atomic_load(&c->word[seg]));
+	if (cache_entry_is_of(entry, w))
+		cache_release_large(c, slot, seg, w.gen);
 }
 
 /* Puts the entry in; of the key there may be others then. false: the ways changed all the time. */

@@ -249,7 +249,8 @@ static bool touches_tag(const struct cache_said *b, struct slice tags)
 	return false;
 }
 
-static bool touches(const struct cache_said *b, const struct cache_object *o, const struct cache_view *v)
+static bool touches(const struct cache_said *b, const struct cache_object *o,
+		    const struct cache_view *v)
 {
 	switch (b->what) {
 	case SHM_CACHE_TAG:

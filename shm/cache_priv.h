@@ -17,7 +17,9 @@
  * nobody else looks into it. LIVE: has objects; those of the queues' open segments are appended to.
  * EVICTING: a slot takes its objects away. LIMBO: they have been taken away, or are to be; it is
  * free when nobody has a pin on it. EXTENT: holds a part of a large object, the head of which is in
- * segment `ref`, generation `gen`; without that head it is free.
+ * segment `ref`, generation `of`; without that head it is free.
+ * `gen` goes up with each use, whatever it is used for: so a word does not come back, and who is
+ * held up before a compare-and-swap does not take away what has another use by then.
  * Only OPENING and EVICTING have an owner: recovery makes them FREE and LIMBO.
  */
 enum cache_state {
@@ -25,18 +27,20 @@ enum cache_state {
 };
 #define CACHE_SEG_BITS 20
 #define CACHE_SEGS_MAX (1u << CACHE_SEG_BITS)
+#define CACHE_GEN_MAX ((1u << 20) - 1)
 struct cache_word {
 	enum cache_state state;
 	bool main;               /* its objects have proved themselves */
 	bool large;              /* it is the head of one large object */
-	uint8_t gen;             /* counts its uses; never 0 in a word that is not FREE */
 	uint32_t ref;            /* owner's slot; of an extent its head */
+	uint32_t gen;            /* counts its uses */
+	uint16_t of;             /* of an extent: of its head's generation */
 };
 
 static inline uint64_t cache_word_pack(struct cache_word w)
 {
 	return (uint64_t)w.state | (uint64_t)w.main << 4 | (uint64_t)w.large << 5 |
-	       (uint64_t)w.gen << 8 | (uint64_t)w.ref << 16;
+	       (uint64_t)w.ref << 8 | (uint64_t)w.gen << 28 | (uint64_t)w.of << 48;
 }
 
 static inline struct cache_word cache_word_of(uint64_t raw)
@@ -45,8 +49,9 @@ static inline struct cache_word cache_word_of(uint64_t raw)
 		.state = (enum cache_state)(raw & 7),
 		.main = raw >> 4 & 1,
 		.large = raw >> 5 & 1,
-		.gen = (uint8_t)(raw >> 8),
-		.ref = (uint32_t)(raw >> 16) & 0xffffff,
+		.ref = (uint32_t)(raw >> 8) & (CACHE_SEGS_MAX - 1),
+		.gen = (uint32_t)(raw >> 28) & CACHE_GEN_MAX,
+		.of = (uint16_t)(raw >> 48),
 	};
 }
 
@@ -81,12 +86,16 @@ _Static_assert(sizeof(struct cache_object) == 40, "40 bytes of head");
 
 /* ---- index ---- */
 
-/* An entry: what of the hash, which use of the segment, where. 0 = none. By CAS. */
-static inline uint64_t cache_entry(uint64_t hash, uint8_t gen, uint32_t seg, uint32_t unit)
+/* An entry: what of the hash, which use of the segment (8 bits of that, never 0), where. 0 = none.
+ * By CAS. */
+static inline uint64_t cache_entry(uint64_t hash, uint32_t gen, uint32_t seg, uint32_t unit)
 {
-	return hash >> 48 << 48 | (uint64_t)gen << 40 | (uint64_t)seg << 20 | unit;
+	return hash >> 48 << 48 | (uint64_t)(uint8_t)gen << 40 | (uint64_t)seg << 20 | unit;
 }
-static inline uint8_t cache_entry_gen(uint64_t e) { return (uint8_t)(e >> 40); }
+static inline bool cache_entry_is_of(uint64_t e, struct cache_word w)
+{
+	return (uint8_t)(e >> 40) == (uint8_t)w.gen;
+}
 static inline uint32_t cache_entry_seg(uint64_t e) { return e >> 20 & (CACHE_SEGS_MAX - 1); }
 static inline uint32_t cache_entry_unit(uint64_t e) { return e & 0xfffff; }
 
@@ -195,7 +204,7 @@ void cache_count(const struct cache *c, uint32_t slot, enum shm_cache_count what
 /* ---- cache_seg.c ---- */
 
 /* Room for an object in the open segment of a queue; its size is set, and the segment pinned. */
-struct cache_room { struct cache_object *o; uint32_t seg, unit, pin; uint8_t gen; };
+struct cache_room { struct cache_object *o; uint32_t seg, unit, pin, gen; };
 bool cache_reserve(const struct cache *c, uint32_t slot, uint32_t queue, uint32_t units,
 		   struct cache_room *ret);
 /* A segment of its own and so many extents, all OPENING; `list` gets the extents. */
@@ -204,7 +213,7 @@ bool cache_reserve_large(const struct cache *c, uint32_t slot, uint32_t n, uint3
 void cache_publish_large(const struct cache *c, uint32_t slot, const struct cache_room *room,
 			 bool main, const uint32_t *list, uint32_t n);
 /* Of a large object that is in the index no more: gives its segments free, if nobody reads. */
-void cache_release_large(const struct cache *c, uint32_t slot, uint32_t seg, uint8_t gen);
+void cache_release_large(const struct cache *c, uint32_t slot, uint32_t seg, uint32_t gen);
 /* Did a key that was taken away lately have this hash? */
 bool cache_was_here(const struct cache *c, uint64_t hash);
 /* One object less, but not the one of this entry. */

@@ -104,7 +104,7 @@ static struct cache_word freed(struct cache_word w)
 	return (struct cache_word){.state = CACHE_FREE, .gen = w.gen};
 }
 
-static uint64_t open_word(uint32_t seg, uint8_t gen)
+static uint64_t open_word(uint32_t seg, uint32_t gen)
 {
 	return (uint64_t)gen << 32 | (seg + 1);
 }
@@ -162,9 +162,9 @@ bool cache_was_here(const struct cache *c, uint64_t hash)
 
 /* ---- walking ---- */
 
-struct walk { const struct cache *c; uint32_t seg, unit, size; uint8_t gen; };
+struct walk { const struct cache *c; uint32_t seg, unit, size, gen; };
 
-static struct walk walk_of(const struct cache *c, uint32_t seg, uint8_t gen)
+static struct walk walk_of(const struct cache *c, uint32_t seg, uint32_t gen)
 {
 	return (struct walk){.c = c, .seg = seg, .gen = gen};
 }
@@ -266,21 +266,22 @@ static void empty(const struct cache *c, uint32_t slot, uint32_t seg, struct cac
 }
 
 /* Extents of a head; those of a head that is no more, if `seg` is CACHE_SEGS_MAX. */
-static bool is_extent_of(const struct cache *c, struct cache_word x, uint32_t seg, uint8_t gen)
+static bool is_extent_of(const struct cache *c, struct cache_word x, uint32_t seg, uint32_t gen)
 {
 	struct cache_word head;
 
 	if (x.state != CACHE_EXTENT)
 		return false;
 	if (seg != CACHE_SEGS_MAX)
-		return x.ref == seg && x.gen == gen;
+		return x.ref == seg && x.of == (uint16_t)gen;
 	if (x.ref >= c->nsegs)
 		return true;
 	head = word_at(c, x.ref);
-	return head.state == CACHE_FREE || head.state == CACHE_EXTENT || head.gen != x.gen;
+	return head.state == CACHE_FREE || head.state == CACHE_EXTENT ||
+	       (uint16_t)head.gen != x.of;
 }
 
-static void free_extents(const struct cache *c, uint32_t seg, uint8_t gen)
+static void free_extents(const struct cache *c, uint32_t seg, uint32_t gen)
 {
 	for (uint32_t i = 0; i < c->nsegs; i++) {
 		struct cache_word x = word_at(c, i);
@@ -328,7 +329,7 @@ static bool keep_large(const struct cache *c, uint32_t slot, uint32_t seg, struc
 {
 	struct walk walk = walk_of(c, seg, w.gen);
 	struct cache_object *o = walk_on(&walk);
-	struct cache_word next = {CACHE_LIVE, true, true, w.gen, 0};
+	struct cache_word next = {.state = CACHE_LIVE, .main = true, .large = true, .gen = w.gen};
 	struct cache_place at;
 	uint64_t entry;
 	int freq;
@@ -359,7 +360,7 @@ static bool reap_limbo(const struct cache *c, uint32_t slot, uint32_t seg, struc
 	return !has_pins(c, seg) && begin(c, slot, seg, &w) && finish(c, slot, seg, w, false);
 }
 
-void cache_release_large(const struct cache *c, uint32_t slot, uint32_t seg, uint8_t gen)
+void cache_release_large(const struct cache *c, uint32_t slot, uint32_t seg, uint32_t gen)
 {
 	struct cache_word w = word_at(c, seg);
 
@@ -433,7 +434,14 @@ static bool make_room(const struct cache *c, uint32_t slot, uint32_t want)
 
 /* ---- coming ---- */
 
-static bool take_free(const struct cache *c, uint32_t slot, uint32_t *ret_seg, uint8_t *ret_gen)
+/* An entry is never 0: nor are the bits of the generation in it. */
+static uint32_t next_gen(uint32_t gen)
+{
+	gen += (gen + 1) % 256 == 0 ? 2 : 1;
+	return gen <= CACHE_GEN_MAX ? gen : 1;
+}
+
+static bool take_free(const struct cache *c, uint32_t slot, uint32_t *ret_seg, uint32_t *ret_gen)
 {
 	uint32_t i = (uint32_t)shm_get(&c->head->free_hint) % c->nsegs;
 
@@ -442,7 +450,7 @@ static bool take_free(const struct cache *c, uint32_t slot, uint32_t *ret_seg, u
 
 		if (w.state != CACHE_FREE)
 			continue;
-		mine.gen = w.gen == UINT8_MAX ? 1 : w.gen + 1;
+		mine.gen = next_gen(w.gen);
 		if (!swap_word(c, i, w, mine))
 			continue;
 		shm_set(&c->head->free_hint, i + 1);
@@ -454,7 +462,7 @@ static bool take_free(const struct cache *c, uint32_t slot, uint32_t *ret_seg, u
 }
 
 static bool take(const struct cache *c, uint32_t slot, bool may_evict, uint32_t *ret_seg,
-		 uint8_t *ret_gen)
+		 uint32_t *ret_gen)
 {
 	if (!may_evict)
 		return take_free(c, slot, ret_seg, ret_gen);
@@ -469,7 +477,7 @@ static bool take(const struct cache *c, uint32_t slot, bool may_evict, uint32_t 
 	return false;
 }
 
-static void give(const struct cache *c, uint32_t slot, uint32_t seg, uint8_t gen)
+static void give(const struct cache *c, uint32_t slot, uint32_t seg, uint32_t gen)
 {
 	struct cache_word w = {.state = CACHE_OPENING, .gen = gen, .ref = slot};
 
@@ -488,7 +496,8 @@ static bool open_next(const struct cache *c, uint32_t slot, uint32_t queue, uint
 	memset(cache_at(c, seg, 0), 0, (size_t)c->seg_units * CACHE_UNIT);
 	shm_set(&c->used[seg], 0);
 	shm_set(&c->order[seg], next_order(c));
-	live = (struct cache_word){CACHE_LIVE, queue == CACHE_MAIN, false, mine.gen, 0};
+	live = (struct cache_word){
+		.state = CACHE_LIVE, .main = queue == CACHE_MAIN, .gen = mine.gen};
 	if (!swap_word(c, seg, mine, live))
 		return true; /* somebody has scribbled on it */
 	if (!cache_swap(&c->head->open[queue], old, open_word(seg, mine.gen)) &&
@@ -561,7 +570,7 @@ bool cache_reserve(const struct cache *c, uint32_t slot, uint32_t queue, uint32_
 bool cache_reserve_large(const struct cache *c, uint32_t slot, uint32_t n, uint32_t *list,
 			 struct cache_room *ret)
 {
-	uint8_t gen[CACHE_PIECES_MAX];
+	uint32_t gen[CACHE_PIECES_MAX];
 	uint32_t got = 0;
 
 	if (!cache_pin(c, slot, c->nsegs, &ret->pin)) /* a place for it: no segment's */
@@ -588,11 +597,13 @@ void cache_publish_large(const struct cache *c, uint32_t slot, const struct cach
 			 bool main, const uint32_t *list, uint32_t n)
 {
 	struct cache_word mine = {.state = CACHE_OPENING, .gen = room->gen, .ref = slot};
-	struct cache_word live = {CACHE_LIVE, main, true, room->gen, 0};
-	struct cache_word extent = {.state = CACHE_EXTENT, .gen = room->gen, .ref = room->seg};
+	struct cache_word live = {
+		.state = CACHE_LIVE, .main = main, .large = true, .gen = room->gen};
 
 	for (uint32_t i = 0; i < n; i++) {
-		struct cache_word x = word_at(c, list[i]);
+		struct cache_word x = word_at(c, list[i]), extent = {
+			.state = CACHE_EXTENT, .ref = room->seg, .gen = x.gen,
+			.of = (uint16_t)room->gen};
 
 		if (x.state == CACHE_OPENING && x.ref == slot)
 			(void)swap_word(c, list[i], x, extent);
@@ -647,8 +658,7 @@ static bool trim_in(const struct cache *c, uint32_t slot, uint32_t seg, uint64_t
 			continue;
 		cache_count(c, slot, SHM_CACHE_EVICTED, 1);
 		*unit = walk.unit + walk.size;
-		if (w.large)
-			cache_release_large(c, slot, seg, w.gen);
+		cache_release_large(c, slot, seg, w.gen);
 		return true;
 	}
 	return false;

@@ -498,6 +498,33 @@ static void test_large_objects_leave(void **state)
 	assert_int_equal(view().by_state[CACHE_EXTENT], 0);
 }
 
+/* Who was held up before it gave an extent free must not find the same word there later: no word
+ * comes back, however its segment was used meanwhile. */
+static void test_words_do_not_come_back(void **state)
+{
+	static uint64_t was[12][3000];
+	struct cache c = cache_of(&seg);
+	uint64_t seed = 7;
+
+	(void)state;
+	for (uint32_t n = 0; n < 3000; n++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "k%u", (unsigned)(rnd(&seed) >> 33) % 100);
+		(void)put(key, n % 2 == 0 ? 2500 : 500);
+		for (uint32_t i = 0; i < c.nsegs; i++)
+			was[i][n] = shm_get(&c.word[i]);
+	}
+	for (uint32_t i = 0; i < c.nsegs; i++) {
+		for (uint32_t n = 2; n < 3000; n++) {
+			if (was[i][n] == was[i][n - 1])
+				continue;
+			for (uint32_t k = 0; k < n - 1; k++)
+				assert_true(was[i][k] != was[i][n]);
+		}
+	}
+}
+
 /* ---- invalidation ---- */
 
 static void test_globs(void **state)
@@ -734,7 +761,8 @@ int main(void)
 		CASE(test_what_comes_back_is_taken_at_once), CASE(test_items_max),
 		CASE(test_a_pinned_object_stays), CASE(test_no_more_pins),
 		CASE(test_everything_is_pinned), CASE(test_large_objects),
-		CASE(test_large_objects_leave), CASE(test_globs), CASE(test_by_tag_and_pattern),
+		CASE(test_large_objects_leave), CASE(test_words_do_not_come_back),
+		CASE(test_globs), CASE(test_by_tag_and_pattern),
 		CASE(test_in_flight), CASE(test_many_invalidations),
 		CASE(test_an_invalidation_is_pending), CASE(test_one_leads),
 		CASE(test_no_more_leases), CASE(test_memory_is_what_was_said),

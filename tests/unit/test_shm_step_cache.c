@@ -121,7 +121,8 @@ static void check_owned(struct shm *s)
 		if (w.state != CACHE_EXTENT)
 			continue;
 		head = cache_word_of(shm_get(&s->cache_segs[w.ref]));
-		assert_true(cache_is_readable(head.state) && head.large && head.gen == w.gen);
+		assert_true(cache_is_readable(head.state) && head.large &&
+			    (uint16_t)head.gen == w.of);
 	}
 	for (uint32_t k = 0; k < SHM_CACHE_PINS; k++)
 		assert_int_equal(shm_get(&s->cache_slots[ME].pin[k]), 0);
