@@ -141,8 +141,8 @@ struct shm_cache_fill { uint32_t index; uint64_t word; };
 enum shm_cache_lease shm_cache_fill_begin(struct shm *s, uint32_t slot, uint64_t hash,
 					  uint64_t patience_ns, uint64_t now_ns,
 					  struct shm_cache_fill *ret);
-/* The caller has put the object, or given up: pokes those who wait (`h` NULL: nobody). Does nothing
- * if the lease has passed on. */
+/* The caller has put the object, or given up: pokes those who wait (`h` NULL: nobody), also if the
+ * lease has passed on. */
 struct heritage;
 void shm_cache_fill_end(struct shm *s, const struct heritage *h, uint32_t slot,
 			const struct shm_cache_fill *f);

@@ -8,11 +8,14 @@
  * has claimed looks at all four places again, and gives way to a lease, and to a claim in a lower
  * place; a claim in a higher place gives way to it. Claims are compare-and-swaps, which have one
  * order: of two leases the later one's claimant would have seen the other. A claim that stands for
- * long is of a process that is dead or stopped, and is taken away; its owner finds that out.
+ * long is of a process that is dead or stopped, and is taken away; its owner finds that out, as no
+ * two claims of a slot are the same word, even if two of its lanes claim one place at a time.
  *
  * Who waits says so in a bit of its slot, and then looks whether the lease is still there; who ends
- * a lease takes it away, and then looks at the bits: nobody is left asleep. Recovery takes the
- * leases of the dead away, and the master then wakes everybody.
+ * a lease takes it away, and then looks at the bits: nobody is left asleep. One that is old may be
+ * taken away by a claim, for another key perhaps, and with no lease after it: so its owner looks at
+ * the bits in the end even if it is gone. Who is woken too early looks, and waits again. Recovery
+ * takes the leases of the dead away, and the master then wakes everybody.
  */
 #include "base/check.h"
 #include "shm/cache_priv.h"
@@ -27,11 +30,21 @@
 #define TIME_SHIFT 26            /* ns to units of 67 ms */
 #define HELD (1ULL << 63)
 
-static uint64_t lease_make(uint64_t hash, uint32_t slot, uint64_t now_ns, bool held)
+static uint64_t word_make(uint64_t hash, uint32_t slot, uint64_t since)
 {
 	return (hash >> 43) | (uint64_t)(slot + 1) << TAG_BITS |
-	       (now_ns >> TIME_SHIFT & ((1u << TIME_BITS) - 1)) << (TAG_BITS + SLOT_BITS) |
-	       (held ? HELD : 0);
+	       (since & ((1u << TIME_BITS) - 1)) << (TAG_BITS + SLOT_BITS);
+}
+
+static uint64_t lease_make(uint64_t hash, uint32_t slot, uint64_t now_ns)
+{
+	return word_make(hash, slot, now_ns >> TIME_SHIFT) | HELD;
+}
+
+/* In the place of the time: which claim of the slot. */
+static uint64_t claim_make(const struct cache *c, uint64_t hash, uint32_t slot)
+{
+	return word_make(hash, slot, atomic_fetch_add(&c->slots[slot].claims, 1));
 }
 
 static bool is_of(uint64_t w, uint64_t hash)
@@ -44,13 +57,14 @@ static uint32_t owner_of(uint64_t w)
 	return (uint32_t)((w >> TAG_BITS & ((1u << SLOT_BITS) - 1)) - 1);
 }
 
+/* A lease that may pass to who asks. */
 static bool is_old(uint64_t w, uint64_t patience_ns, uint64_t now_ns)
 {
 	uint64_t since = w >> (TAG_BITS + SLOT_BITS) & ((1u << TIME_BITS) - 1);
 	uint64_t age = ((now_ns >> TIME_SHIFT) - since) & ((1u << TIME_BITS) - 1);
 
 	/* One more, since both are rounded; a time that is ahead of ours is no age. */
-	return age < 1u << (TIME_BITS - 1) && age > (patience_ns >> TIME_SHIFT) + 1;
+	return (w & HELD) && age < 1u << (TIME_BITS - 1) && age > (patience_ns >> TIME_SHIFT) + 1;
 }
 
 static uint32_t place_of(const struct cache *c, uint64_t hash, uint32_t k)
@@ -95,10 +109,10 @@ static bool gives_way(const struct cache *c, uint64_t hash, uint32_t mine)
 static bool take(const struct cache *c, uint64_t hash, uint32_t k, uint64_t was, uint32_t slot,
 		 uint64_t now_ns, struct shm_cache_fill *ret)
 {
-	uint64_t claim = lease_make(hash, slot, now_ns, false);
+	uint64_t claim = claim_make(c, hash, slot);
 
 	ret->index = place_of(c, hash, k);
-	ret->word = claim | HELD;
+	ret->word = lease_make(hash, slot, now_ns);
 	if (!cache_swap(&c->leases[ret->index], was, claim))
 		return false;
 	if (gives_way(c, hash, k)) {
@@ -149,7 +163,7 @@ enum shm_cache_lease shm_cache_fill_begin(struct shm *s, uint32_t slot, uint64_t
 			if (wait_for(&c, slot, i, w))
 				return SHM_CACHE_FOLLOWER;
 		} else {
-			*ret = (struct shm_cache_fill){i, lease_make(hash, slot, now_ns, true)};
+			*ret = (struct shm_cache_fill){i, lease_make(hash, slot, now_ns)};
 			if (cache_swap(&c.leases[i], w, ret->word)) {
 				cache_count(&c, slot, SHM_CACHE_PROMOTED, 1);
 				return SHM_CACHE_LEADER;
@@ -165,8 +179,7 @@ void shm_cache_fill_end(struct shm *s, const struct heritage *h, uint32_t slot,
 	struct cache c = cache_of(s);
 
 	CHECK(slot < s->geo.slots && f->index < c.nleases);
-	if (!cache_swap(&c.leases[f->index], f->word, 0))
-		return;
+	(void)cache_swap(&c.leases[f->index], f->word, 0);
 	for (uint32_t i = 0; i < c.bit_words; i++) {
 		_Atomic uint64_t *word = &c.lease_bits[(size_t)f->index * c.bit_words + i];
 		uint64_t bits = atomic_load(word) != 0 ? atomic_exchange(word, 0) : 0;

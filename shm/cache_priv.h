@@ -128,6 +128,7 @@ struct cache_slot {              /* of the slot's owner; any lane of it */
 	SHM_ALIGNED _Atomic uint64_t pin[SHM_CACHE_PINS]; /* segment + 1; 0 = none. By CAS */
 	_Atomic uint64_t count[SHM_CACHE_COUNTS];
 	_Atomic uint64_t pin_hint;
+	_Atomic uint64_t claims;         /* of leases, ever: no two of them are the same */
 };
 
 /* An invalidation, in a ring: number n is in cell n % CACHE_BANS. */

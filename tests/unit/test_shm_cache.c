@@ -3,8 +3,10 @@
 #include "shm_help.h"
 
 #include <errno.h>
+#include <sys/eventfd.h>
 
 #include "shm/cache_priv.h"
+#include "shm/heritage.h"
 
 #define S_NS 1000000000ULL
 
@@ -663,6 +665,54 @@ static void test_one_leads(void **state)
 	assert_int_equal(view().count[SHM_CACHE_PROMOTED], 1);
 }
 
+static bool was_poked(struct heritage *h, uint32_t slot)
+{
+	uint64_t n;
+
+	return read(h->slot_efd[slot], &n, sizeof(n)) == sizeof(n);
+}
+
+/* Also if the lease was taken away meanwhile, and no other one came to its place. */
+static void test_all_who_wait_are_poked(void **state)
+{
+	struct shm_cache_fill a, b;
+	int efd[3];
+	struct heritage h = {.slot_efd = efd};
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		assert_true((efd[i] = eventfd(0, EFD_NONBLOCK)) >= 0);
+	assert_int_equal(shm_cache_fill_begin(&seg, 1, 42, S_NS, S_NS, &a), SHM_CACHE_LEADER);
+	assert_int_equal(shm_cache_fill_begin(&seg, 2, 42, S_NS, S_NS, &b), SHM_CACHE_FOLLOWER);
+	shm_cache_fill_end(&seg, &h, 1, &a);
+	assert_true(was_poked(&h, 2));
+	assert_false(was_poked(&h, 0));
+	assert_int_equal(shm_cache_fill_begin(&seg, 1, 42, S_NS, S_NS, &a), SHM_CACHE_LEADER);
+	assert_int_equal(shm_cache_fill_begin(&seg, 2, 42, S_NS, S_NS, &b), SHM_CACHE_FOLLOWER);
+	/* It was old: another key's claim took it, and gave way to a lease in another place. */
+	shm_set(&seg.cache_leases[a.index], 0);
+	shm_cache_fill_end(&seg, &h, 1, &a);
+	assert_true(was_poked(&h, 2));
+	for (int i = 0; i < 3; i++)
+		close(efd[i]);
+}
+
+/* A claim that was taken away must not be taken for that of another lane, in the same place. */
+static void test_claims_are_different(void **state)
+{
+	struct cache c = cache_of(&seg);
+	uint64_t claims = shm_get(&c.slots[1].claims);
+	struct shm_cache_fill f;
+
+	(void)state;
+	for (uint64_t n = 1; n < 4; n++) {
+		assert_int_equal(shm_cache_fill_begin(&seg, 1, 42, S_NS, S_NS, &f),
+				 SHM_CACHE_LEADER);
+		assert_int_equal(shm_get(&c.slots[1].claims), claims + n);
+		shm_cache_fill_end(&seg, NULL, 1, &f);
+	}
+}
+
 static void test_no_more_leases(void **state)
 {
 	struct shm_cache_fill f;
@@ -765,6 +815,7 @@ int main(void)
 		CASE(test_globs), CASE(test_by_tag_and_pattern),
 		CASE(test_in_flight), CASE(test_many_invalidations),
 		CASE(test_an_invalidation_is_pending), CASE(test_one_leads),
+		CASE(test_all_who_wait_are_poked), CASE(test_claims_are_different),
 		CASE(test_no_more_leases), CASE(test_memory_is_what_was_said),
 		CASE(test_random_words),
 	};
