@@ -253,6 +253,7 @@ static enum same find(const struct cache *c, uint32_t slot, uint64_t hash, struc
 		      uint32_t *i, struct object *ret)
 {
 	struct pair p = pair_of(c, hash);
+	int again = 0;
 
 	__builtin_prefetch(p.b[1]);
 	while (*i < 2 * CACHE_WAYS) {
@@ -266,20 +267,26 @@ static enum same find(const struct cache *c, uint32_t slot, uint64_t hash, struc
 		same = look_at(c, slot, ret, hash, key);
 		if (same != OTHER)
 			return same;
+		/* It may have been moved meanwhile: then it is still there. */
+		if (atomic_load(&ret->at.bucket->entry[ret->at.way]) != ret->entry &&
+		    again++ < TRIES)
+			--*i;
 	}
 	return OTHER;
 }
 
-static void drop(const struct cache *c, uint32_t slot, const struct object *x,
+/* false: the entry is another one by now. */
+static bool drop(const struct cache *c, uint32_t slot, const struct object *x,
 		 enum shm_cache_count why)
 {
 	bool gone = cache_unlink(c, x->at, x->entry, shm_get(&x->o->size));
 
 	cache_unpin(c, slot, x->pin);
 	if (!gone)
-		return;
+		return false;
 	cache_count(c, slot, why, 1);
 	cache_release_large(c, slot, x->seg, x->word.gen);
+	return true;
 }
 
 /* ---- reading ---- */
@@ -329,11 +336,11 @@ enum shm_cache_found shm_cache_get(struct shm *s, uint32_t slot, uint64_t hash, 
 	case SAME:
 		times_unpack(shm_get(&x.o->times), &fresh_ns, &stale_ns);
 		if (cache_is_banned(&c, x.o, &x.v)) {
-			drop(&c, slot, &x, SHM_CACHE_INVALIDATED);
+			(void)drop(&c, slot, &x, SHM_CACHE_INVALIDATED);
 			break;
 		}
 		if (now_ns >= stale_ns) {
-			drop(&c, slot, &x, SHM_CACHE_EXPIRED);
+			(void)drop(&c, slot, &x, SHM_CACHE_EXPIRED);
 			break;
 		}
 		result = now_ns < fresh_ns ? SHM_CACHE_HITS : SHM_CACHE_STALES;
@@ -592,19 +599,23 @@ static uint32_t unlink_others(const struct cache *c, uint32_t slot, uint64_t has
 			      uint64_t except, enum shm_cache_count why)
 {
 	struct object x;
-	uint32_t i = 0, n = 0;
+	uint32_t i = 0, n = 0, again = 0;
+	bool unknown = false;
 	enum same same;
 
 	while ((same = find(c, slot, hash, key, &i, &x)) != OTHER) {
 		if (same == UNKNOWN)
-			continue; /* no pin: it looks at the next way */
-		if (x.entry == except) {
+			unknown = true;
+		else if (x.entry == except)
 			cache_unpin(c, slot, x.pin);
-			continue;
-		}
-		drop(c, slot, &x, why);
-		n++;
+		else if (drop(c, slot, &x, why))
+			n++;
+		else if (again++ < TRIES)
+			i--; /* it was moved, perhaps */
 	}
+	/* No pin to look at it with: then nothing that may be of this key is to be found. */
+	if (unknown)
+		cache_ban_key(c, slot, hash);
 	return n;
 }
 

@@ -419,7 +419,7 @@ static void test_a_pinned_object_stays(void **state)
 
 static void test_no_more_pins(void **state)
 {
-	struct shm_cache_ref ref[SHM_CACHE_PINS + 1];
+	struct shm_cache_ref ref[SHM_CACHE_PINS + 1], now;
 
 	(void)state;
 	assert_int_equal(put("a", 10), 0);
@@ -428,8 +428,14 @@ static void test_no_more_pins(void **state)
 	assert_int_equal(get_at(2, "a", 1, &ref[SHM_CACHE_PINS]), SHM_CACHE_MISS);
 	assert_int_equal(view().count[SHM_CACHE_NO_PINS], 1);
 	assert_int_equal(put_as(2, "b", 10, NULL, S_NS, S_NS, 0), -ENOSPC);
+	assert_int_equal(get_at(1, "a", 1, &now), SHM_CACHE_HIT);
+	shm_cache_unpin(&seg, 1, &now);
+	/* It was refused; and what was there cannot be looked at, so it may not be found either. */
+	assert_int_equal(put_as(2, "a", 20, NULL, S_NS, S_NS, 0), -ENOSPC);
+	assert_int_equal(get_at(1, "a", 1, &now), SHM_CACHE_MISS);
 	shm_cache_recover(&seg, 2);
 	assert_int_equal(view().pinned, 0);
+	assert_int_equal(put("a", 10), 0);
 	assert_true(has("a"));
 }
 

@@ -423,6 +423,37 @@ static void test_held_up_invalidation(void **state)
 	held_up(scene, op_tag_only, others_invalidate, rule_invalidated);
 }
 
+/* What is moved while one looks for it is found. */
+static void op_seek(struct shm *s)
+{
+	shm_set(gone(s), NOTHING);
+	if (look(s, ME, 1, true) == 0)
+		shm_set(gone(s), IS_GONE);
+}
+
+static void others_move(struct shm *s)
+{
+	uint64_t birth = shm_cache_birth(s);
+
+	for (unsigned k = 10; k < 30; k++) {
+		assert_int_equal(put(s, OTHER, k, 5, 120, birth), 0);
+		assert_int_equal(look(s, OTHER, 1, true), 1);
+	}
+	assert_true(shm_get(&s->cache_slots[OTHER].count[SHM_CACHE_KEPT]) > 0);
+}
+
+static void rule_found(struct shm *s)
+{
+	assert_int_equal(shm_get(gone(s)), NOTHING);
+	assert_int_equal(look(s, OTHER, 1, false), 1);
+}
+
+static void test_held_up_reader(void **state)
+{
+	(void)state;
+	held_up(scene, op_seek, others_move, rule_found);
+}
+
 /* ---- tests ---- */
 
 static void run(void (*set)(struct shm *s), operation_f *op, unsigned want)
@@ -468,7 +499,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_evict),	cmocka_unit_test(test_large),
 		cmocka_unit_test(test_trim),	cmocka_unit_test(test_sweep),
 		cmocka_unit_test(test_lease),	cmocka_unit_test(test_recover),
-		cmocka_unit_test(test_held_up_invalidation),
+		cmocka_unit_test(test_held_up_invalidation), cmocka_unit_test(test_held_up_reader),
 	};
 
 	if (argc > 1)
