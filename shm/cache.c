@@ -91,8 +91,10 @@ static uint64_t times_pack(uint64_t fresh_ns, uint64_t stale_ns)
 	return (ms & ((1ULL << MS_BITS) - 1)) | (s < STALE_MAX ? s : STALE_MAX) << MS_BITS;
 }
 
-static void times_unpack(uint64_t times, uint64_t *ret_fresh_ns, uint64_t *ret_stale_ns)
+void cache_times_of(const struct cache_object *o, uint64_t *ret_fresh_ns, uint64_t *ret_stale_ns)
 {
+	uint64_t times = shm_get(&o->times);
+
 	*ret_fresh_ns = (times & ((1ULL << MS_BITS) - 1)) * NS_PER_MS;
 	*ret_stale_ns = *ret_fresh_ns + (times >> MS_BITS) * NS_PER_S;
 }
@@ -334,7 +336,7 @@ enum shm_cache_found shm_cache_get(struct shm *s, uint32_t slot, uint64_t hash, 
 		return SHM_CACHE_MISS;
 	switch (find(&c, slot, hash, key, &i, &x)) {
 	case SAME:
-		times_unpack(shm_get(&x.o->times), &fresh_ns, &stale_ns);
+		cache_times_of(x.o, &fresh_ns, &stale_ns);
 		if (cache_is_banned(&c, x.o, &x.v)) {
 			(void)drop(&c, slot, &x, SHM_CACHE_INVALIDATED);
 			break;
@@ -578,6 +580,7 @@ static bool link_entry(const struct cache *c, uint32_t slot, uint64_t hash, stru
 	for (int tries = 0; tries < TRIES; tries++) {
 		struct choice to;
 
+		atomic_fetch_add(&c->head->links, 1);
 		if (!find_place(c, slot, hash, key, &to) ||
 		    !cache_swap(&to.at.bucket->entry[to.at.way], to.was, entry))
 			continue;
@@ -624,8 +627,9 @@ static void keep_to_items_max(const struct cache *c, uint32_t slot, uint64_t ent
 {
 	uint64_t most = shm_get(&c->head->items_max);
 
-	for (int i = 0; most > 0 && i < TRIES && atomic_load(&c->head->items) > most; i++)
-		cache_trim(c, slot, entry);
+	for (int i = 0; most > 0 && i < TRIES && cache_count_of(&c->head->items) > most; i++)
+		if (!cache_trim(c, slot, entry))
+			return;
 }
 
 static int put(const struct cache *c, uint32_t slot, const struct shm_cache_put *p,

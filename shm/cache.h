@@ -124,7 +124,7 @@ bool shm_cache_sweep_due(const struct shm *s);
  */
 struct shm_cache_sweep {
 	uint32_t at;
-	uint64_t items, units, items_before, units_before, order, seq;
+	uint64_t items, units, items_before, units_before, links, seq;
 };
 bool shm_cache_sweep(struct shm *s, uint32_t slot, struct shm_cache_sweep *sw, uint32_t n,
 		     uint64_t now_ns);

@@ -119,6 +119,7 @@ struct cache_head {
 	_Atomic uint64_t trim;                    /* hint: where to look for an object to leave */
 	SHM_ALIGNED _Atomic uint64_t items;       /* entries; put right by the sweep after a kill */
 	_Atomic uint64_t units;                   /* of their objects, without extents */
+	_Atomic uint64_t links;                   /* goes up before an entry comes or moves */
 	SHM_ALIGNED _Atomic uint64_t bans;        /* invalidations ever claimed */
 	_Atomic uint64_t settled;                 /* all up to this one are complete */
 	_Atomic uint64_t swept;                   /* hint [K]: all objects were looked at for it */
@@ -178,6 +179,14 @@ static inline bool cache_swap(_Atomic uint64_t *w, uint64_t from, uint64_t to)
 	return atomic_compare_exchange_strong(w, &from, to);
 }
 
+/* `items`, `units`. An entry may have gone before it was counted: none is below 0. */
+static inline uint64_t cache_count_of(const _Atomic uint64_t *w)
+{
+	uint64_t n = atomic_load(w);
+
+	return n <= INT64_MAX ? n : 0;
+}
+
 /* ---- cache.c ---- */
 
 /* Lengths of an object, checked against its segment. false: they make no sense. */
@@ -191,10 +200,12 @@ struct cache_view {
 bool cache_view_of(const struct cache *c, const struct cache_object *o, uint32_t unit, bool large,
 		   struct cache_view *ret);
 
+void cache_times_of(const struct cache_object *o, uint64_t *ret_fresh_ns, uint64_t *ret_stale_ns);
+
 bool cache_pin(const struct cache *c, uint32_t slot, uint32_t seg, uint32_t *ret_pin);
 void cache_unpin(const struct cache *c, uint32_t slot, uint32_t pin);
 
-/* Where the index has this very entry. NULL: nowhere. */
+/* Where the index has this very entry. false: nowhere. */
 struct cache_place { struct cache_bucket *bucket; uint32_t way; };
 bool cache_find_entry(const struct cache *c, uint64_t hash, uint64_t entry,
 		      struct cache_place *ret);
@@ -217,8 +228,8 @@ void cache_publish_large(const struct cache *c, uint32_t slot, const struct cach
 void cache_release_large(const struct cache *c, uint32_t slot, uint32_t seg, uint32_t gen);
 /* Did a key that was taken away lately have this hash? */
 bool cache_was_here(const struct cache *c, uint64_t hash);
-/* One object less, but not the one of this entry. */
-void cache_trim(const struct cache *c, uint32_t slot, uint64_t except);
+/* One object less, but not the one of this entry. false: there is no other. */
+bool cache_trim(const struct cache *c, uint32_t slot, uint64_t except);
 
 /* ---- cache_ban.c ---- */
 

@@ -199,10 +199,9 @@ static bool reserve(const struct cache *c, uint32_t slot, uint32_t queue, uint32
 		    bool may_evict, struct cache_room *ret);
 
 /* Copies an object into the main queue, and its entry with it. false: no room for it. */
-static bool move(const struct cache *c, uint32_t slot, struct cache_object *from,
+static bool move(const struct cache *c, uint32_t slot, struct cache_object *from, uint32_t units,
 		 struct cache_place at, uint64_t entry, uint8_t freq)
 {
-	uint32_t units = shm_get(&from->size);
 	uint64_t hash = shm_get(&from->hash);
 	struct cache_room r;
 
@@ -217,6 +216,7 @@ static bool move(const struct cache *c, uint32_t slot, struct cache_object *from
 	shm_set(&r.o->times, shm_get(&from->times));
 	shm_set(&r.o->hash, hash);
 	memcpy(r.o->data, from->data, (size_t)units * CACHE_UNIT - sizeof(*from));
+	atomic_fetch_add(&c->head->links, 1);
 	if (cache_swap(&at.bucket->entry[at.way], entry, cache_entry(hash, r.gen, r.seg, r.unit))) {
 		shm_set(&at.bucket->freq[at.way], freq);
 		cache_count(c, slot, SHM_CACHE_KEPT, 1);
@@ -253,7 +253,7 @@ static void empty(const struct cache *c, uint32_t slot, uint32_t seg, struct cac
 		if (!walk_entry(&walk, o, &entry, &at))
 			continue;
 		freq = keep && !w.large ? stays(c, at, w.main) : -1;
-		if (freq >= 0 && move(c, slot, o, at, entry, (uint8_t)freq))
+		if (freq >= 0 && move(c, slot, o, walk.size, at, entry, (uint8_t)freq))
 			continue;
 		if (cache_unlink(c, at, entry, walk.size)) {
 			cache_count(c, slot, SHM_CACHE_EVICTED, 1);
@@ -634,15 +634,16 @@ static uint32_t next_live(const struct cache *c, uint64_t behind)
 	return best != UINT32_MAX ? best : first;
 }
 
-/* From this object of the segment on. true: one has left; *unit is where the next one is. */
+/* From this object of the segment on. true: one has left; *unit is where the next one is. `*turns`:
+ * some stay for another turn. */
 static bool trim_in(const struct cache *c, uint32_t slot, uint32_t seg, uint64_t except,
-		    uint32_t *unit)
+		    uint32_t *unit, bool *turns)
 {
 	struct cache_word w = word_at(c, seg);
 	struct walk walk = walk_of(c, seg, w.gen);
 	struct cache_object *o;
 
-	while ((o = walk_on(&walk)) != NULL) {
+	while (w.state == CACHE_LIVE && (o = walk_on(&walk)) != NULL) {
 		struct cache_place at;
 		uint64_t entry;
 		int freq;
@@ -652,6 +653,7 @@ static bool trim_in(const struct cache *c, uint32_t slot, uint32_t seg, uint64_t
 		freq = stays(c, at, true);
 		if (freq >= 0) {
 			shm_set(&at.bucket->freq[at.way], (uint8_t)freq);
+			*turns = true;
 			continue;
 		}
 		if (!cache_unlink(c, at, entry, walk.size))
@@ -664,51 +666,57 @@ static bool trim_in(const struct cache *c, uint32_t slot, uint32_t seg, uint64_t
 	return false;
 }
 
-void cache_trim(const struct cache *c, uint32_t slot, uint64_t except)
+bool cache_trim(const struct cache *c, uint32_t slot, uint64_t except)
 {
-	uint64_t hint = shm_get(&c->head->trim);
-	uint32_t seg = (uint32_t)(hint >> 32), unit = (uint32_t)hint;
+	uint64_t hint = shm_get(&c->head->trim), order;
+	uint32_t seg = (uint32_t)(hint >> 32), unit = (uint32_t)hint, rounds = 0;
+	bool turns = true;
 
 	if (seg >= c->nsegs || word_at(c, seg).state != CACHE_LIVE)
 		seg = next_live(c, unit = 0);
-	/* Twice around, and once more for those that count as used several times. */
+	/* The first round may have begun amidst; after that there is nothing to be had if none
+	 * of them stayed for another turn. */
 	for (uint32_t n = 0; seg < c->nsegs && n < 5 * c->nsegs; n++) {
 		uint32_t pin;
 		bool done;
 
 		if (!cache_pin(c, slot, seg, &pin))
-			return;
-		done = word_at(c, seg).state == CACHE_LIVE && trim_in(c, slot, seg, except, &unit);
+			return false;
+		done = trim_in(c, slot, seg, except, &unit, &turns);
 		cache_unpin(c, slot, pin);
 		if (done) {
 			shm_set(&c->head->trim, (uint64_t)seg << 32 | unit);
-			return;
+			return true;
 		}
 		unit = 0;
-		seg = next_live(c, shm_get(&c->order[seg]));
+		order = shm_get(&c->order[seg]);
+		seg = next_live(c, order);
+		if (seg < c->nsegs && shm_get(&c->order[seg]) <= order) {
+			if (rounds++ > 0 && !turns)
+				return false;
+			turns = false;
+		}
 	}
+	return false;
 }
 
 /* ---- sweep ---- */
 
-/* What is to be said of an object in the index. */
-static bool is_over(const struct cache *c, uint32_t slot, const struct walk *w,
-		    struct cache_object *o, bool large, uint64_t now_ns)
+/* Why an object in the index has to go. false: it stays. */
+static bool is_over(const struct cache *c, const struct walk *w, struct cache_object *o,
+		    bool large, uint64_t now_ns, enum shm_cache_count *ret_why)
 {
 	struct cache_view v;
-	uint64_t times = shm_get(&o->times);
-	uint64_t until_ms = (times & ((1ULL << 40) - 1)) + (times >> 40) * 1000;
+	uint64_t fresh_ns, stale_ns;
 
+	*ret_why = SHM_CACHE_EXPIRED;
 	if (!cache_view_of(c, o, w->unit, large, &v))
 		return true;
-	if (now_ns / 1000000 >= until_ms) {
-		cache_count(c, slot, SHM_CACHE_EXPIRED, 1);
+	cache_times_of(o, &fresh_ns, &stale_ns);
+	if (now_ns >= stale_ns)
 		return true;
-	}
-	if (!cache_is_banned(c, o, &v))
-		return false;
-	cache_count(c, slot, SHM_CACHE_INVALIDATED, 1);
-	return true;
+	*ret_why = SHM_CACHE_INVALIDATED;
+	return cache_is_banned(c, o, &v);
 }
 
 static uint32_t sweep_live(const struct cache *c, uint32_t slot, uint32_t seg, struct cache_word w,
@@ -719,13 +727,15 @@ static uint32_t sweep_live(const struct cache *c, uint32_t slot, uint32_t seg, s
 	uint32_t live = 0;
 
 	while ((o = walk_on(&walk)) != NULL) {
+		enum shm_cache_count why;
 		struct cache_place at;
 		uint64_t entry;
 
 		if (!walk_entry(&walk, o, &entry, &at))
 			continue;
-		if (is_over(c, slot, &walk, o, w.large, now_ns)) {
-			(void)cache_unlink(c, at, entry, walk.size);
+		if (is_over(c, &walk, o, w.large, now_ns, &why)) {
+			if (cache_unlink(c, at, entry, walk.size))
+				cache_count(c, slot, why, 1);
 			continue;
 		}
 		live++;
@@ -750,7 +760,8 @@ static bool sweep_segment(const struct cache *c, uint32_t slot, uint32_t seg, ui
 	w = word_at(c, seg);
 	live = w.state == CACHE_LIVE ? sweep_live(c, slot, seg, w, now_ns, sw) : 1;
 	cache_unpin(c, slot, pin);
-	return live == 0 && !is_open(c, seg) && begin(c, slot, seg, &w) &&
+	/* With a pin on it somebody may be about to enter an object of it. */
+	return live == 0 && !is_open(c, seg) && !has_pins(c, seg) && begin(c, slot, seg, &w) &&
 	       finish(c, slot, seg, w, false);
 }
 
@@ -766,7 +777,7 @@ bool shm_cache_sweep(struct shm *s, uint32_t slot, struct shm_cache_sweep *sw, u
 		*sw = (struct shm_cache_sweep){
 			.items_before = atomic_load(&c.head->items),
 			.units_before = atomic_load(&c.head->units),
-			.order = shm_get(&c.head->order),
+			.links = atomic_load(&c.head->links),
 			.seq = shm_cache_birth(s),
 		};
 	}
@@ -776,10 +787,13 @@ bool shm_cache_sweep(struct shm *s, uint32_t slot, struct shm_cache_sweep *sw, u
 		return false;
 	sw->at = 0;
 	shm_set(&c.head->swept, sw->seq);
-	/* Who was killed between an entry and its count has left them different. */
-	if (shm_get(&c.head->order) == sw->order && sw->items != sw->items_before)
+	/* Who was killed between an entry and its count has left them different. What was counted
+	 * is right if no entry has come or moved; that none has gone the counts say themselves. */
+	if (atomic_load(&c.head->links) != sw->links)
+		return true;
+	if (sw->items != sw->items_before)
 		(void)cache_swap(&c.head->items, sw->items_before, sw->items);
-	if (shm_get(&c.head->order) == sw->order && sw->units != sw->units_before)
+	if (sw->units != sw->units_before)
 		(void)cache_swap(&c.head->units, sw->units_before, sw->units);
 	return true;
 }
@@ -837,9 +851,9 @@ void shm_cache_read(const struct shm *s, struct shm_cache_view *ret)
 	ret->segments = c.nsegs;
 	ret->segment_bytes = s->geo.cache_seg_bytes;
 	ret->memory = ret->segments * ret->segment_bytes;
-	ret->items = shm_get(&c.head->items);
+	ret->items = cache_count_of(&c.head->items);
 	ret->entries = (uint64_t)c.nbuckets * CACHE_WAYS;
-	ret->live_bytes = shm_get(&c.head->units) * CACHE_UNIT;
+	ret->live_bytes = cache_count_of(&c.head->units) * CACHE_UNIT;
 	for (uint32_t i = 0; i < c.nsegs; i++) {
 		struct cache_word w = word_at(&c, i);
 		uint32_t used = shm_get(&c.used[i]);

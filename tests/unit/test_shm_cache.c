@@ -299,6 +299,51 @@ static void test_sweep_frees_what_has_expired(void **state)
 	assert_int_equal(view().by_state[CACHE_FREE], 11); /* but for the open one */
 }
 
+/* What comes and goes during a sweep is in the count already. */
+static void test_sweep_leaves_a_right_count(void **state)
+{
+	struct shm_cache_sweep sw = {0};
+	char key[16];
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		assert_int_equal(put(key, 100), 0);
+	}
+	assert_false(shm_cache_sweep(&seg, 0, &sw, 1, 1));
+	/* One goes that was seen, and one comes that is still to be seen. */
+	assert_true(shm_cache_delete(&seg, 1, shm_cache_hash(&seg, text("k0")), text("k0")));
+	assert_int_equal(put("k10", 100), 0);
+	while (!shm_cache_sweep(&seg, 0, &sw, 1, 1))
+		continue;
+	assert_int_equal(view().items, 10);
+	assert_int_equal(entries(), 10);
+	/* One that has gone before it was counted: who put it is held up. */
+	shm_set(&seg.cache_head->items, UINT64_MAX);
+	assert_int_equal(view().items, 0);
+	shm_cache_set(&seg, SHM_CACHE_LRU, 20);
+	assert_int_equal(put("k11", 100), 0);
+	assert_int_equal(entries(), 11);
+}
+
+/* A segment that holds nothing yet, but somebody is about to enter what he has put there. */
+static void test_sweep_leaves_what_comes(void **state)
+{
+	struct cache c = cache_of(&seg);
+	struct cache_room r;
+	uint32_t list[2];
+
+	(void)state;
+	assert_true(cache_reserve_large(&c, 1, 2, list, &r));
+	cache_publish_large(&c, 1, &r, false, list, 2);
+	sweep(1);
+	assert_int_equal(view().by_state[CACHE_LIVE], 1);
+	assert_int_equal(view().by_state[CACHE_EXTENT], 2);
+	cache_unpin(&c, 1, r.pin);
+	sweep(1);
+	assert_int_equal(view().by_state[CACHE_FREE], 12);
+}
+
 /* ---- room ---- */
 
 static void test_a_full_cache(void **state)
@@ -393,6 +438,11 @@ static void test_items_max(void **state)
 	assert_int_equal(entries(), 10);
 	assert_true(has("k99"));
 	assert_true(has("k91"));
+	/* Counts that are too high, after a kill: the last one stays. */
+	shm_set(&seg.cache_head->items, 100);
+	assert_int_equal(put("last", 20), 0);
+	assert_int_equal(entries(), 1);
+	assert_true(has("last"));
 }
 
 static void test_a_pinned_object_stays(void **state)
@@ -813,6 +863,7 @@ int main(void)
 		CASE(test_what_was_put_is_found), CASE(test_another_takes_its_place),
 		CASE(test_double_entries_go), CASE(test_lengths), CASE(test_no_cache),
 		CASE(test_edge_of_expiry), CASE(test_sweep_frees_what_has_expired),
+		CASE(test_sweep_leaves_a_right_count), CASE(test_sweep_leaves_what_comes),
 		CASE(test_a_full_cache), CASE(test_what_is_used_stays),
 		CASE(test_what_comes_back_is_taken_at_once), CASE(test_items_max),
 		CASE(test_a_pinned_object_stays), CASE(test_no_more_pins),
