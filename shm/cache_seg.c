@@ -343,6 +343,9 @@ static bool keep_large(const struct cache *c, uint32_t slot, uint32_t seg, struc
 	shm_set(&c->order[seg], next_order(c));
 	cache_count(c, slot, SHM_CACHE_KEPT, 1);
 	(void)swap_word(c, seg, w, next);
+	/* Who took its entry away meanwhile saw that we are at work on it. */
+	if (!cache_find_entry(c, shm_get(&o->hash), entry, &at))
+		cache_release_large(c, slot, seg, w.gen);
 	return true;
 }
 

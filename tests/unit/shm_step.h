@@ -18,7 +18,7 @@
 
 #define STEPS_MAX 3000000
 #define STEPS_SEEN 200000  /* of a path */
-#define POINTS_MAX 64
+#define POINTS_MAX 512
 
 /* Copies of segments are freed by the hundred: if all were kept each fork would be slow. */
 __attribute__((used)) const char *__asan_default_options(void);

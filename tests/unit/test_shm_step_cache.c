@@ -454,6 +454,51 @@ static void test_held_up_reader(void **state)
 	held_up(scene, op_seek, others_move, rule_found);
 }
 
+/* All of the memory comes around several times, in other ways than before. */
+static void others_turn(struct shm *s)
+{
+	uint64_t birth = shm_cache_birth(s);
+
+	for (unsigned n = 0; n < 3; n++)
+		for (unsigned k = 10; k < 40; k++)
+			(void)put(s, OTHER, k, 5 + n, (k + n) % 7 == 0 ? 900 : 30 + k * 3, birth);
+	(void)look_at_all(s);
+}
+
+static void rule_whole(struct shm *s)
+{
+	struct shm_cache_view v;
+
+	(void)look_at_all(s);
+	sweep(s);
+	(void)look_at_all(s);
+	sweep(s);
+	shm_cache_read(s, &v);
+	assert_int_equal(v.items, entries(s));
+	assert_int_equal(v.pinned, 0);
+	check_owned(s);
+	check_later(s);
+}
+
+static void op_one_large(struct shm *s)
+{
+	(void)put(s, ME, 5, 1, 900, shm_cache_birth(s));
+}
+
+static void op_one_more(struct shm *s)
+{
+	(void)put(s, ME, 5, 1, 300, shm_cache_birth(s));
+}
+
+#define HELD_UP(name, set, op) \
+	static void name(void **state) { (void)state; held_up(set, op, others_turn, rule_whole); }
+HELD_UP(test_held_up_put, scene, op_replace)
+HELD_UP(test_held_up_delete, scene, op_delete)
+HELD_UP(test_held_up_large, full_scene, op_one_large)
+HELD_UP(test_held_up_evict, full_scene, op_one_more)
+HELD_UP(test_held_up_trim, full_scene, op_trim)
+HELD_UP(test_held_up_sweep, full_scene, op_sweep)
+
 /* ---- tests ---- */
 
 static void run(void (*set)(struct shm *s), operation_f *op, unsigned want)
@@ -500,6 +545,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_trim),	cmocka_unit_test(test_sweep),
 		cmocka_unit_test(test_lease),	cmocka_unit_test(test_recover),
 		cmocka_unit_test(test_held_up_invalidation), cmocka_unit_test(test_held_up_reader),
+		cmocka_unit_test(test_held_up_put),	cmocka_unit_test(test_held_up_delete),
+		cmocka_unit_test(test_held_up_large),	cmocka_unit_test(test_held_up_evict),
+		cmocka_unit_test(test_held_up_trim),	cmocka_unit_test(test_held_up_sweep),
 	};
 
 	if (argc > 1)
