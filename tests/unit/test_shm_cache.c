@@ -3,8 +3,10 @@
 #include "shm_help.h"
 
 #include <errno.h>
+#include <sys/eventfd.h>
 
 #include "shm/cache_priv.h"
+#include "shm/heritage.h"
 
 #define S_NS 1000000000ULL
 
@@ -226,6 +228,29 @@ static void test_lengths(void **state)
 	tag.len = 0;
 	assert_int_equal(shm_cache_put(&seg, 1, &p, 1), -EINVAL);
 	assert_int_equal(view().count[SHM_CACHE_REFUSED], 5);
+}
+
+/* Nobody can make keys of one hash; should there be any, they are two. */
+static void test_two_keys_of_one_hash(void **state)
+{
+	struct slice value = text("of a"), got;
+	struct shm_cache_put p = {
+		.hash = 77, .key = text("a"), .value = &value, .nvalue = 1, .fresh_ns = S_NS,
+		.stale_ns = S_NS,
+	};
+	struct shm_cache_ref ref;
+
+	(void)state;
+	assert_int_equal(shm_cache_put(&seg, 1, &p, 1), 0);
+	assert_int_equal(shm_cache_get(&seg, 1, 77, text("b"), true, 1, &ref), SHM_CACHE_MISS);
+	p.key = text("b");
+	value = text("of b");
+	assert_int_equal(shm_cache_put(&seg, 1, &p, 1), 0);
+	assert_int_equal(view().items, 2);
+	assert_int_equal(shm_cache_get(&seg, 1, 77, text("a"), true, 1, &ref), SHM_CACHE_HIT);
+	got = shm_cache_piece(&seg, &ref, 0);
+	assert_memory_equal(got.p, "of a", 4);
+	shm_cache_unpin(&seg, 1, &ref);
 }
 
 static void test_no_cache(void **state)
@@ -636,6 +661,35 @@ static void test_one_leads(void **state)
 	assert_int_equal(view().count[SHM_CACHE_PROMOTED], 1);
 }
 
+static bool was_poked(int efd)
+{
+	uint64_t n;
+
+	return read(efd, &n, sizeof(n)) == sizeof(n);
+}
+
+static void test_who_waits_is_poked(void **state)
+{
+	struct shm_cache_fill a, b;
+	int efd[3];
+	struct heritage h = {.slot_efd = efd};
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		efd[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	assert_int_equal(shm_cache_fill_begin(&seg, 1, 42, S_NS, S_NS, &a), SHM_CACHE_LEADER);
+	assert_int_equal(shm_cache_fill_begin(&seg, 2, 42, S_NS, S_NS, &b), SHM_CACHE_FOLLOWER);
+	shm_cache_fill_end(&seg, &h, 1, &a);
+	assert_true(was_poked(efd[2]));
+	assert_false(was_poked(efd[1]));
+	/* It need not wait any more: the next one that ends pokes nobody. */
+	assert_int_equal(shm_cache_fill_begin(&seg, 1, 42, S_NS, S_NS, &a), SHM_CACHE_LEADER);
+	shm_cache_fill_end(&seg, &h, 1, &a);
+	assert_false(was_poked(efd[2]));
+	for (int i = 0; i < 3; i++)
+		close(efd[i]);
+}
+
 static void test_no_more_leases(void **state)
 {
 	struct shm_cache_fill f;
@@ -728,7 +782,8 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		CASE(test_what_was_put_is_found), CASE(test_another_takes_its_place),
-		CASE(test_double_entries_go), CASE(test_lengths), CASE(test_no_cache),
+		CASE(test_double_entries_go), CASE(test_lengths),
+		CASE(test_two_keys_of_one_hash), CASE(test_no_cache),
 		CASE(test_edge_of_expiry), CASE(test_sweep_frees_what_has_expired),
 		CASE(test_a_full_cache), CASE(test_what_is_used_stays),
 		CASE(test_what_comes_back_is_taken_at_once), CASE(test_items_max),
@@ -737,7 +792,8 @@ int main(void)
 		CASE(test_large_objects_leave), CASE(test_globs), CASE(test_by_tag_and_pattern),
 		CASE(test_in_flight), CASE(test_many_invalidations),
 		CASE(test_an_invalidation_is_pending), CASE(test_one_leads),
-		CASE(test_no_more_leases), CASE(test_memory_is_what_was_said),
+		CASE(test_who_waits_is_poked), CASE(test_no_more_leases),
+		CASE(test_memory_is_what_was_said),
 		CASE(test_random_words),
 	};
 
