@@ -300,7 +300,7 @@ static void test_edge_of_expiry(void **state)
 
 static void test_sweep_frees_what_has_expired(void **state)
 {
-	char key[16];
+	char key[24];
 
 	(void)state;
 	for (int i = 0; i < 20; i++) {
@@ -326,7 +326,7 @@ static void test_sweep_frees_what_has_expired(void **state)
 
 static void test_a_full_cache(void **state)
 {
-	char key[16];
+	char key[24];
 	int found = 0;
 
 	(void)state;
@@ -350,7 +350,7 @@ static void test_a_full_cache(void **state)
 
 static bool survives(enum shm_cache_policy policy)
 {
-	char key[16];
+	char key[24];
 
 	shm_cache_set(&seg, policy, 0);
 	assert_int_equal(put("hot", 100), 0);
@@ -376,7 +376,7 @@ static void test_what_is_used_stays(void **state)
 static void test_what_comes_back_is_taken_at_once(void **state)
 {
 	struct cache c = cache_of(&seg);
-	char key[16];
+	char key[24];
 	int known = 0, found = 0;
 
 	(void)state;
@@ -404,7 +404,7 @@ static void test_what_comes_back_is_taken_at_once(void **state)
 
 static void test_items_max(void **state)
 {
-	char key[16];
+	char key[24];
 
 	(void)state;
 	shm_cache_set(&seg, SHM_CACHE_LRU, 10);
@@ -421,7 +421,7 @@ static void test_items_max(void **state)
 static void test_a_pinned_object_stays(void **state)
 {
 	struct shm_cache_ref ref, now;
-	char key[16];
+	char key[24];
 
 	(void)state;
 	shm_cache_set(&seg, SHM_CACHE_FIFO, 0);
@@ -459,7 +459,7 @@ static void test_no_more_pins(void **state)
 static void test_everything_is_pinned(void **state)
 {
 	struct shm_cache_ref ref[12];
-	char key[16];
+	char key[24];
 	int n = 0;
 
 	(void)state;
@@ -503,7 +503,7 @@ static void test_large_objects(void **state)
 static void test_large_objects_leave(void **state)
 {
 	struct shm_cache_ref ref;
-	char key[16];
+	char key[24];
 
 	(void)state;
 	assert_int_equal(put("first", 2500), 0);
@@ -747,7 +747,7 @@ static void test_random_words(void **state)
 	for (int round = 0; round < 3000; round++) {
 		struct shm_cache_fill f;
 		struct shm_cache_ref ref;
-		char key[16];
+		char key[24];
 		int bits = 1 + round % 8;
 
 		snprintf(key, sizeof(key), "k%llu", (unsigned long long)(rnd(&seed) % 40));
