@@ -471,6 +471,70 @@ static void test_sizes(void **state)
 	unload(&l);
 }
 
+static void test_settings(void **state)
+{
+	struct loaded l = load_ok(ARGS("--cache-memory=256m"), ENV("CACHE_TTL=0"));
+
+	(void)state;
+	assert_int_equal(l.conf->cache_bytes, 256 << 20);
+	assert_int_equal(l.conf->cache_object_max, 64 << 20);
+	assert_int_equal(l.conf->s.cache_max_object, CONF_UNSET);
+	assert_false(conf_lower_cache(l.conf, 16 << 20)); /* somebody wants so much */
+	unload(&l);
+	l = load_ok(ARGS("--cache-memory=2m", "--cache-max-object=1m"), NO_ENV);
+	assert_int_equal(l.conf->cache_object_max, 1 << 20);
+	unload(&l);
+	l = load_ok(ARGS("--cache-max-object=32m", "--cache-memory=auto"), NO_ENV);
+	assert_true(conf_lower_cache(l.conf, 16 << 20));
+	assert_int_equal(l.conf->cache_object_max, 8 << 20);
+	unload(&l);
+	/* Without a cache sizes of answers do not matter: files are shared. */
+	write_file("test.yaml", "cache_max_object: 1g\ndefaults: {cache: {max_object: 1g}}\n");
+	l = load_ok(ARGS("-c", "test.yaml", "--cache-memory=0"), NO_ENV);
+	assert_int_equal(l.conf->cache_bytes, 0);
+	assert_int_equal(l.conf->cache_object_max, 0);
+	unload(&l);
+	l = load_yaml("cache_ttl: 7s\ndefaults: {cache: {}}\nroutes:\n"
+		      "  - {path: /x, cache: {ttl: 0}}\n");
+	assert_int_equal(l.conf->policy->defaults.cache->ttl_ms, 7000);
+	assert_int_equal(l.conf->policy->route[0].cache->ttl_ms, 0);
+	unload(&l);
+}
+
+static void test_wrong_settings(void **state)
+{
+	(void)state;
+	expect_errors(ARGS("--cache-memory=1048575"), NO_ENV,
+		      "flag --cache-memory: CACHE_MEMORY is 1048575; 0 is no cache, and the "
+		      "smallest one has 1m\n");
+	expect_errors(ARGS("--cache-memory=1m"), ENV("CACHE_MAX_OBJECT=524289"),
+		      "environment variable CACHE_MAX_OBJECT: CACHE_MAX_OBJECT (environment "
+		      "variable CACHE_MAX_OBJECT) is 524289, which is more than half of "
+		      "CACHE_MEMORY (flag --cache-memory) with 1048576\n");
+	expect_errors(ARGS("--cache-max-object=33m"), NO_ENV,
+		      "flag --cache-max-object: CACHE_MAX_OBJECT (flag --cache-max-object) is "
+		      "34603008, which is more than half of CACHE_MEMORY (default) with 67108864\n");
+	expect_errors(ARGS("--cache-max-object=0"), NO_ENV,
+		      "flag --cache-max-object: \"0\" is not a size from 1 to 1024g (64k, 256m, 2g, "
+		      "or plain bytes) and not auto\n");
+}
+
+static void test_carry_over_settings(void **state)
+{
+	struct loaded cur = load_ok(ARGS("--cache-memory=8m"), NO_ENV);
+	struct loaded next = load_ok(ARGS("--cache-memory=80m", "--cache-max-object=30m"), NO_ENV);
+
+	(void)state;
+	strbuf_clear(&next.report.notes);
+	conf_carry_over(next.conf, cur.conf, &next.report);
+	assert_string_equal(next.report.notes.p, "CACHE_MEMORY: 80m instead of 8m needs a restart "
+						 "or an upgrade\n");
+	assert_int_equal(next.conf->cache_bytes, 8 << 20);
+	assert_int_equal(next.conf->cache_object_max, 4 << 20);
+	unload(&cur);
+	unload(&next);
+}
+
 /* What was lowered at the start stays. */
 static void test_carry_over(void **state)
 {
@@ -504,6 +568,9 @@ int main(void)
 		cmocka_unit_test(test_wrong_invalidations),
 		cmocka_unit_test(test_wrong_section),
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_wrong_settings),
+		cmocka_unit_test(test_carry_over_settings),
 		cmocka_unit_test(test_carry_over),
 	};
 
