@@ -73,6 +73,10 @@ static struct slice key_of(struct request *r, enum conf_key_kind kind, const cha
 		return f ? f->value : SLICE("");
 	case CONF_KEY_COOKIE:
 		return cookie_key(request_head(r), slice_of(name));
+	case CONF_KEY_PATH:
+	case CONF_KEY_QUERY:
+	case CONF_KEY_ARGUMENT:
+		break; /* only in keys of the cache */
 	}
 	return SLICE("");
 }
