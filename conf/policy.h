@@ -180,8 +180,7 @@ struct conf_invalidation {
 	struct { const char *method, *pattern; } when[CONF_WHEN_MAX];
 	size_t npatterns, ntags;     /* at least 1 of them together */
 	const struct conf_template *pattern, *tag;
-	bool cascade;                /* what shares a tag with what is dropped is dropped, too;
-				      * default false */
+	bool cascade;                /* T is meant as T and T:*; default false */
 	bool async;                  /* after the answer; default false: before its first byte */
 	const char *place;
 };
