@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a request passes before its handler: who may ask, rate limits, semaphores, as the sections
- * routes and defaults of the configuration say; between the two the cache. One per worker; all calls from its loop, except
- * where said.
+ * routes and defaults of the configuration say; between the two the cache. One per worker; all
+ * calls from its loop, except where said.
  */
 #ifndef ADMIT_ADMIT_H
 #define ADMIT_ADMIT_H

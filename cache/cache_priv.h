@@ -140,8 +140,6 @@ size_t meta_make(char *to, size_t cap, const struct request_view *v, struct slic
 /* "\"hash-length\"" of the bytes; W/ if they are coded. */
 #define META_ETAG_MAX 48u
 struct slice meta_etag(char to[META_ETAG_MAX], struct slice body, bool weak);
-/* Is it in the lines? */
-bool meta_has(struct slice lines, struct slice name);
 
 /* ---- hit.c ---- */
 

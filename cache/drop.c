@@ -21,7 +21,8 @@ struct drop {
 
 /* false: it does not fit. */
 static bool drop_text(struct cache *c, const struct conf_invalidation *conf,
-		      const struct conf_template *t, enum shm_cache_what what, struct conf_values *v)
+		      const struct conf_template *t, enum shm_cache_what what,
+		      struct conf_values *v)
 {
 	char room[SHM_CACHE_PATTERN_MAX];
 	struct http_out o = {.p = room, .cap = sizeof(room)};

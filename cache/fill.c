@@ -2,8 +2,8 @@
 /*
  * From the answer of a handler to an object. A body that is at hand is stored before the head is
  * made, so that the head can say so; one that comes in pieces is captured as it is sent, and stored
- * before its last bytes leave. Whatever becomes of the request, the lease is given back: at once when
- * the head says that nothing will be stored.
+ * before its last bytes leave. Whatever becomes of the request, the lease is given back: at once
+ * when the head says that nothing will be stored.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Answers out of the segment: nothing is copied but small ones, and nothing comes from the heap. The
- * object is pinned until its last byte is with the kernel. Clients that are slow get what is left
- * from a copy: else they would keep memory of the cache from being used anew.
+ * Answers out of the segment: nothing is copied but small ones, and nothing comes from the heap.
+ * The object is pinned until its last byte is with the kernel. Clients that are slow get what is
+ * left from a copy: else they would keep memory of the cache from being used anew.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -61,37 +61,34 @@ static bool is_of_content(struct slice name)
 	       !slice_eq_nocase(name, SLICE("Content-Location"));
 }
 
-bool meta_has(struct slice lines, struct slice name)
-{
-	struct http_field f;
-	struct slice line;
-
-	while (take_line(&lines, &f, &line))
-		if (slice_eq_nocase(f.name, name))
-			return true;
-	return false;
-}
-
 /* ---- may it be kept? ---- */
 
 struct said {
 	struct http_cache_control cc;
 	uint64_t age_s;
-	bool set_cookie, coded, etag;
+	bool set_cookie, coded, etag, varies_coding;
 	const char *vary;                /* why it is not kept; NULL */
 };
 
-static void read_vary(const struct cache_rule *rule, struct slice list, const char **why)
+static void read_vary(const struct cache_rule *rule, struct slice list, struct said *ret)
 {
 	struct slice name;
 
 	while (http_next_token(&list, &name)) {
-		if (slice_eq(name, SLICE("*")))
-			*why = "vary";
-		else if (!slice_eq_nocase(name, SLICE("Accept-Encoding")) &&
-			 !key_names(rule, name))
-			*why = "vary";
+		if (slice_eq_nocase(name, SLICE("Accept-Encoding")))
+			ret->varies_coding = true;
+		else if (slice_eq(name, SLICE("*")) || !key_names(rule, name))
+			ret->vary = "vary";
 	}
+}
+
+static uint64_t read_age(struct slice s)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < s.len && i < 9 && s.p[i] >= '0' && s.p[i] <= '9'; i++)
+		n = n * 10 + (uint64_t)(s.p[i] - '0');
+	return n;
 }
 
 static void read_said(const struct cache_rule *rule, const struct request_view *v,
@@ -105,7 +102,7 @@ static void read_said(const struct cache_rule *rule, const struct request_view *
 		if (slice_eq_nocase(f.name, SLICE("Cache-Control"))) {
 			http_read_cache_control(&ret->cc, f.value);
 		} else if (slice_eq_nocase(f.name, SLICE("Vary"))) {
-			read_vary(rule, f.value, &ret->vary);
+			read_vary(rule, f.value, ret);
 		} else if (slice_eq_nocase(f.name, SLICE("Set-Cookie"))) {
 			ret->set_cookie = true;
 		} else if (slice_eq_nocase(f.name, SLICE("ETag"))) {
@@ -113,25 +110,13 @@ static void read_said(const struct cache_rule *rule, const struct request_view *
 		} else if (slice_eq_nocase(f.name, SLICE("Content-Encoding"))) {
 			ret->coded = true;
 		} else if (slice_eq_nocase(f.name, SLICE("Age"))) {
-			for (size_t i = 0; i < f.value.len && i < 9; i++)
-				if (f.value.p[i] >= '0' && f.value.p[i] <= '9')
-					ret->age_s = ret->age_s * 10 + (uint64_t)(f.value.p[i] - '0');
+			ret->age_s = read_age(f.value);
 		}
 	}
 	/* Coded by the handler for this client: who can read it is not what the key goes by. */
-	if (ret->coded && !v->coded && meta_has(v->lines, SLICE("Vary")) &&
-	    !key_names(rule, SLICE("Accept-Encoding"))) {
-		rest = v->lines;
-		while (take_line(&rest, &f, &line)) {
-			struct slice name, list = f.value;
-
-			if (!slice_eq_nocase(f.name, SLICE("Vary")))
-				continue;
-			while (http_next_token(&list, &name))
-				if (slice_eq_nocase(name, SLICE("Accept-Encoding")))
-					ret->vary = "vary";
-		}
-	}
+	if (ret->coded && !v->coded && ret->varies_coding &&
+	    !key_names(rule, SLICE("Accept-Encoding")))
+		ret->vary = "vary";
 }
 
 static bool status_is_kept(const struct cache_rule *rule, int status)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The look-up, and who waits. Who misses asks for the lease of its key: one gets it and computes, the
- * others lie in a group of this process and occupy their memory, nothing else. A process with a group
- * is poked when the lease ends, and looks again: what it finds is everybody's; if nothing was stored,
- * the first of them computes. (A timer looks, too: a lease that is too old passes on.)
+ * The look-up, and who waits. Who misses asks for the lease of its key: one gets it and computes,
+ * the others lie in a group of this process and occupy their memory, nothing else. A process with a
+ * group is poked when the lease ends, and looks again: what it finds is everybody's; if nothing was
+ * stored, the first of them computes. (A timer looks, too: a lease that is too old passes on.)
  */
 #include <stdlib.h>
 
@@ -204,7 +204,8 @@ enum cache_step wait_look(struct cache *c, struct request *r, const struct cache
 
 	if (!key_make(c, rule, r, &key))
 		return pass(r, "fwd=bypass; detail=key");
-	switch (shm_cache_get(c->shm, c->slot, key.hash, key.text, !waited, loop_now(c->loop), &ref)) {
+	switch (shm_cache_get(c->shm, c->slot, key.hash, key.text, !waited, loop_now(c->loop),
+			      &ref)) {
 	case SHM_CACHE_HIT:
 		return found(&l, &ref);
 	case SHM_CACHE_STALE:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Templates of the configuration (struct conf_template), written with the values of a request, or with
- * others. */
+/* Templates of the configuration (struct conf_template), written with the values of a request, or
+ * with others. */
 #ifndef CONF_TEMPLATE_H
 #define CONF_TEMPLATE_H
 
@@ -12,9 +12,9 @@
 typedef bool conf_value_f(void *arg, const struct conf_part *part, struct http_out *o);
 
 /*
- * `glob`: as a pattern, in which ANY is "*". What a value has of '*' becomes '?' then (any one byte):
- * it stands for itself, and can at most be another byte's in that place. The number of values that
- * there were none of; they are empty.
+ * `glob`: as a pattern, in which ANY is "*". What a value has of '*' becomes '?' then (any one
+ * byte): it stands for itself, and can at most be another byte's in that place. The number of
+ * values that there were none of; they are empty.
  */
 size_t conf_template_put(const struct conf_template *t, bool glob, conf_value_f *value, void *arg,
 			 struct http_out *o);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading what is said of keeping an answer. What can not be read makes it less fresh, never more. */
+/* What is said of keeping an answer. What can not be read makes it less fresh, never more. */
 #include "http/caching.h"
 
 static bool is_blank(char c)

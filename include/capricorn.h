@@ -224,14 +224,14 @@ CAPRI_EXPORT void capri_semaphore_release(struct capri_request *r, struct capri_
 CAPRI_EXPORT int capri_ratelimit_check(struct capri_ratelimit *l, struct capri_str key,
 				       uint32_t *ret_retry_after);
 
-/* ---- the cache, over all workers: for values of the module's own; of answers docs/CACHING.md ---- */
+/* ---- the cache, over all workers, for values of the module's own; docs/CACHING.md ---- */
 
 /*
  * Keys are 1 to 4000 bytes of any kind, and have nothing to do with those of answers. Tags are 1 to
  * 255 bytes, up to 16. Nothing of it blocks, or runs for longer than a copy of the value takes.
  *
- * [owner] The value of a key, in the memory of the request, with a NUL behind it; p is NULL: there is
- * none (any more).
+ * [owner] The value of a key, in the memory of the request, with a NUL behind it; p is NULL: there
+ * is none (any more).
  */
 CAPRI_EXPORT struct capri_str capri_cache_get(struct capri_request *r, struct capri_str key);
 /* [owner] Keeps a copy for ttl_ms, unless it is made invalid before. That counts from the first
@@ -242,8 +242,8 @@ CAPRI_EXPORT int capri_cache_put(struct capri_request *r, struct capri_str key,
 				 const struct capri_str *tags, size_t ntags);
 /* [owner] Was there one? */
 CAPRI_EXPORT bool capri_cache_delete(struct capri_request *r, struct capri_str key);
-/* [owner] In effect when it returns, in all workers, for values and for answers: a tag, or with '*',
- * '?' or '/' a pattern over tags and keys. */
+/* [owner] In effect when it returns, in all workers, for values and for answers: a tag, or with
+ * '*', '?' or '/' a pattern over tags and keys. */
 CAPRI_EXPORT int capri_cache_invalidate(struct capri_request *r, struct capri_str tag_or_pattern);
 
 /* ---- metrics of the module: in /metrics and in `module` of /status, over all workers ---- */

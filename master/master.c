@@ -109,7 +109,8 @@ static bool make_fit(struct master *m, struct conf *c, uint64_t need)
 	bool gives = c->s.cache_memory == CONF_UNSET && had > 0;
 
 	over = (over + MB + MB - 1) / MB * MB; /* one more: not all of it goes by its size */
-	if (!(conf_lower_cache(c, had > over ? had - over : 0) && fits(c)) && !lower_workers(m, c)) {
+	if (!(conf_lower_cache(c, had > over ? had - over : 0) && fits(c)) &&
+	    !lower_workers(m, c)) {
 		if (!gives)
 			return false;
 		c->cache_bytes = 0;

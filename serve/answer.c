@@ -627,7 +627,8 @@ void answer_piece(struct request *r, struct buf *b, size_t n)
 	if (n == 0)
 		return; /* as a chunk it would be the last one */
 	if (r->taps)
-		tap_piece(r, (struct slice){b->data + b->end + (r->chunked_out ? CHUNK_HEAD : 0), n});
+		tap_piece(r, (struct slice){
+			b->data + b->end + (r->chunked_out ? CHUNK_HEAD : 0), n});
 	if (r->chunked_out) {
 		struct http_out o = {.p = b->data + b->end, .cap = CHUNK_HEAD};
 

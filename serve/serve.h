@@ -126,8 +126,8 @@ void request_answer_take(struct request *r, int status, struct slice content_typ
 			 size_t len);
 /*
  * 1c. Whole, in parts that stay as they are until release(arg) is called: of all their bytes `len`
- * from `offset` on. It goes out as it is: nothing is compressed. `part` is asked for each part below
- * `nparts`, perhaps several times.
+ * from `offset` on. It goes out as it is: nothing is compressed. `part` is asked for each part
+ * below `nparts`, perhaps several times.
  */
 typedef struct slice request_part_f(const void *arg, uint32_t i);
 struct request_parts {
@@ -163,9 +163,9 @@ void request_problem_about(struct request *r, int status, const char *detail, co
 /*
  * Who looks on while a request is answered, and has a say in the head. `head` is called once, just
  * before the head is made, if it comes to that; it may add fields. `piece` gets the bytes of a body
- * that is SEEN_IN_PIECES, as they are sent but for the framing of chunks. `end` is called once, when
- * the answer is in the output whole (before its last bytes leave), or will not be. NULL for what
- * nobody wants to hear. It lies in the caller's memory until `end`.
+ * that is SEEN_IN_PIECES, as they are sent but for the framing of chunks. `end` is called once,
+ * when the answer is in the output whole (before its last bytes leave), or will not be. NULL for
+ * what nobody wants to hear. It lies in the caller's memory until `end`.
  */
 enum request_seen { SEEN_WHOLE, SEEN_IN_PIECES, SEEN_NOT };
 struct request_view {

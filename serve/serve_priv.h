@@ -247,7 +247,7 @@ void request_fail(struct request *r, int status, const char *detail);
  * be sent. */
 void tap_head(struct request *r, int *status, struct slice type, enum request_seen seen,
 	      struct slice *body, int64_t *len);
-void tap_piece(struct request *r, struct slice data);
+void tap_piece(const struct request *r, struct slice data);
 void tap_end(struct request *r, bool whole);
 
 /* answer.c */

@@ -42,7 +42,7 @@ void tap_head(struct request *r, int *status, struct slice type, enum request_se
 	r->coding = CODING_NONE;
 }
 
-void tap_piece(struct request *r, struct slice data)
+void tap_piece(const struct request *r, struct slice data)
 {
 	for (struct request_tap *t = r->taps; t; t = t->next)
 		if (t->piece)

@@ -132,7 +132,8 @@ static int value(struct capri_request *r, void *arg)
 		return capri_respond_text(r, 200, capri_cache_delete(r, key) ? "1" : "0");
 	s = capri_query_param(r, "drop");
 	if (s.p)
-		return capri_respond_text(r, 200, capri_format(r, "%d", capri_cache_invalidate(r, s)).p);
+		return capri_respond_text(r, capri_cache_invalidate(r, s) == CAPRI_OK ? 200 : 500,
+					  "0");
 	s = capri_cache_get(r, key);
 	if (!s.p && capri_query_param(r, "compute").p) {
 		atomic_fetch_add(&shared->running, 1);

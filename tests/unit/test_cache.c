@@ -94,8 +94,8 @@ static void respond(struct fixture *f, struct request *r)
 		request_field(r, slice_of(f->field[i][0]), slice_of(f->field[i][1]));
 	f->at = 0;
 	if (f->way == PULLED || f->way == PULLED_KNOWN || f->way == BROKEN)
-		request_answer_pull(r, f->status, type, f->way == PULLED_KNOWN ? (int64_t)f->len : -1,
-				    fill, f);
+		request_answer_pull(r, f->status, type,
+				    f->way == PULLED_KNOWN ? (int64_t)f->len : -1, fill, f);
 	else
 		request_answer(r, f->status, type, (struct slice){f->body, f->len});
 }
