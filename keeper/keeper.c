@@ -21,6 +21,7 @@
 #include "conf/conf.h"
 #include "keeper/drain.h"
 #include "keeper/sample.h"
+#include "keeper/warm.h"
 #include "serve/serve.h"
 #include "shm/cache.h"
 #include "shm/declare.h"
@@ -44,6 +45,7 @@ struct keeper {
 	struct serve *serve;           /* NULL without STATUS_BIND */
 	struct drain *drain;
 	struct sample *sample;
+	struct warm *warm;             /* NULL: there is none to do */
 	struct watch command, lifeline, control, listener;
 	struct timer beat, flush, deadline, sweeper;
 	struct shm_cache_sweep sweep;
@@ -284,6 +286,8 @@ static void on_beat(struct loop *l, struct timer *t)
 	flush(k);
 	tell_losses(k, false);
 	sweep_if_due(k, now);
+	if (!k->orphan)
+		warm_beat(k->warm);
 	if (k->orphan && !sample_others_live(k->h))
 		k->leave = true;
 }
@@ -367,15 +371,19 @@ static int boot_serve(struct keeper *k)
 
 static int boot(struct keeper *k)
 {
+	bool again = shm_get(&shm_slot(k->h->shm, k->h->slot)->incarnation) > 1;
 	int rc;
 
-	if (loop_init(&k->loop, serve_timers(CONNECTIONS) + OWN_TIMERS) != 0)
+	if (loop_init(&k->loop, serve_timers(CONNECTIONS) + OWN_TIMERS +
+		      warm_timers(k->h->conf)) != 0)
 		return -errno;
-	if (shm_get(&shm_slot(k->h->shm, k->h->slot)->incarnation) > 1)
+	if (again)
 		log_file_mend(k->h->access_log); /* the one before us may have been killed */
 	rc = drain_new(k->h, &k->drain);
 	if (rc == 0)
 		rc = sample_new(k->h, &k->sample);
+	if (rc == 0)
+		rc = warm_new(k->h, k->loop, again, &k->warm);
 	if (rc == 0)
 		rc = boot_serve(k);
 	if (rc != 0)
@@ -432,6 +440,7 @@ int keeper_main(const struct heritage *h)
 	}
 	serve_free(k.serve);
 	sample_free(k.sample);
+	warm_free(k.warm);
 	drain_free(k.drain);
 	loop_free(k.loop);
 	dump_close();

@@ -321,6 +321,23 @@ def test_the_keeper_sweeps():
         assert c.server.status()["cache"]["items"] == 1
 
 
+def test_warm_up():
+    """At the start, both forms of each; what fails is told."""
+    config = ROUTES + """  warmup:
+    - {name: first, urls: [/inline/1, /inline/2?size=2000, /stream/3], schedule: "@start", host: localhost}
+    - {name: bad, urls: [/inline/4?status=500], schedule: "@start"}
+    - {name: later, urls: [/inline/5], schedule: "0 0 1 1 *"}
+"""
+    with Cached(config) as c:
+        c.server.wait_log(r"Warm-up first: 3 URLs$")
+        c.server.wait_log(r"Warm-up bad: 2 of 2 requests failed$")
+        calls = c.calls
+        assert calls == 8
+        for path in ("/inline/1", "/inline/2?size=2000", "/stream/3"):
+            assert is_hit(c.get(path)) and is_hit(c.get(path, {"Accept-Encoding": "gzip"}))
+        assert c.calls == calls
+
+
 def test_values_of_a_module():
     with Cached() as c:
         def value(key):
