@@ -88,16 +88,6 @@ static uint64_t up_to_seconds(uint64_t ns)
 	return (ns + NS_PER_S - 1) / NS_PER_S;
 }
 
-/* What a bucket holds comes back in so many seconds: that is its window. */
-static uint64_t window_s(const struct conf_rate *c, const struct shm_rate_say *say)
-{
-	uint64_t s = up_to_seconds(say->window_ns);
-
-	if (c->algorithm == CONF_RATE_BUCKET)
-		s = up_to_seconds(say->quota * (c->period_ns / c->rate));
-	return s > 0 ? s : 1;
-}
-
 static void put_item(struct http_out *o, const char *name, uint64_t a, uint64_t b,
 		     const char *keys)
 {
@@ -132,7 +122,7 @@ static void put_lists(struct http_out *o, const struct conf_rate *const conf[],
 			first = false;
 			if (what == 0)
 				put_item(o, conf[i]->policy, say[i].quota,
-					 window_s(conf[i], &say[i]), "qw");
+					 up_to_seconds(say[i].window_ns), "qw");
 			else
 				put_item(o, conf[i]->policy, say[i].remaining,
 					 up_to_seconds(say[i].reset_ns), "rt");
