@@ -5,8 +5,10 @@ import gzip
 import json
 import mmap
 import os
+import re
 import signal
 import struct
+import threading
 import time
 
 from lib import RawClient, Server, wait_until
@@ -210,7 +212,7 @@ def test_the_one_that_computes_is_killed():
             except (AssertionError, OSError, EOFError):
                 pass  # it was the killed one's
             x.close()
-        assert bodies == {b"call 2 of /pool/1\n"}
+        assert bodies == {b"call 2 of /pool/1 after 0 changes\n"}
         assert c.calls == 2
 
 
@@ -235,11 +237,11 @@ def test_stale_while_one_computes():
             for _ in range(5):
                 r = c.get("/pool/1")
                 assert is_hit(r) and int(verdict(r)[1]["ttl"]) < 0 and int(r.header("age")) >= 1
-                assert r.body == b"call 1 of /pool/1\n"
+                assert r.body == b"call 1 of /pool/1 after 0 changes\n"
             c.open_gate()
             assert verdict(a.response()) == ("fwd=stale", {"stored": True})
         assert is_hit(c.get("/pool/1"))
-        assert c.get("/pool/1").body == b"call 2 of /pool/1\n"
+        assert c.get("/pool/1").body == b"call 2 of /pool/1 after 0 changes\n"
         assert c.calls == 2
 
 
@@ -258,6 +260,42 @@ def test_changes_drop():
             assert is_hit(c.get("/inline/1"))
         assert not is_hit(c.get("/pool/1"))
         assert is_hit(c.get("/inline/2"))
+
+
+def test_nobody_sees_what_is_older_than_a_change():
+    """Changes in one worker or another; who asks after one has been answered sees it, whoever
+    computes, waits or stores meanwhile."""
+    with Cached(workers=3) as c:
+        done, seen, failed = [0], set(), []
+        over = threading.Event()
+
+        def read(path):
+            try:
+                with c.server.connect() as x:
+                    while not over.is_set():
+                        least = done[0]
+                        r = x.get(path)
+                        now = int(re.search(rb"after (\d+) changes", r.body).group(1))
+                        seen.add(verdict(r)[0])
+                        if now < least:
+                            failed.append((path, least, now, r))
+                            break
+            except Exception as e:  # told by the thread that tests
+                failed.append(e)
+
+        readers = [threading.Thread(target=read, args=(p,)) for p in ["/inline/1", "/pool/1"] * 3]
+        for t in readers:
+            t.start()
+        for _ in range(100):
+            assert c.post("/inline/1").status == 204
+            done[0] += 1
+            time.sleep(0.003)  # some hits, too
+        over.set()
+        for t in readers:
+            t.join()
+        assert not failed
+        assert "hit" in seen and "fwd=uri-miss" in seen
+        assert c.counts()["invalidated"] + c.counts()["replaced"] > 0
 
 
 def test_operators_drop():

@@ -50,11 +50,12 @@ static void wait_for_gate(struct capri_request *r)
 		nanosleep(&ms, NULL);
 }
 
-/* "call 7 of /pool/x" and padding. */
+/* "call 7 of /pool/x after 0 changes" and padding. */
 static char *make_body(struct capri_request *r, size_t *ret_len)
 {
 	unsigned n = atomic_fetch_add(&shared->calls, 1) + 1;
-	struct capri_str text = capri_format(r, "call %u of %s\n", n, capri_path(r).p);
+	struct capri_str text = capri_format(r, "call %u of %s after %u changes\n", n,
+					     capri_path(r).p, atomic_load(&shared->posts));
 	size_t len = (size_t)number(r, "size", (long)text.len);
 	char *body;
 
