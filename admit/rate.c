@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "admit/admit_priv.h"
+#include "http/caching.h"
 #include "http/http.h"
 
 #define PARTS_MAX  (1 + 2 * CONF_RATE_KEYS_MAX)
@@ -29,38 +30,6 @@ static struct slice client_key(const struct net_addr *c)
 	}
 }
 
-static struct slice trim(struct slice s)
-{
-	while (s.len > 0 && (s.p[0] == ' ' || s.p[0] == '\t')) {
-		s.p++;
-		s.len--;
-	}
-	while (s.len > 0 && (s.p[s.len - 1] == ' ' || s.p[s.len - 1] == '\t'))
-		s.len--;
-	return s;
-}
-
-/* The first cookie of that name (RFC 6265, 4.2.1); empty if there is none. */
-static struct slice cookie_key(const struct http_request *head, struct slice name)
-{
-	const struct http_field *f = NULL;
-
-	while ((f = http_find_field(head, SLICE("Cookie"), f))) {
-		const char *p = f->value.p, *end = p + f->value.len;
-
-		while (p < end) {
-			const char *semi = memchr(p, ';', (size_t)(end - p)), *eq;
-			const char *to = semi ? semi : end;
-
-			eq = memchr(p, '=', (size_t)(to - p));
-			if (eq && slice_eq(trim((struct slice){p, (size_t)(eq - p)}), name))
-				return trim((struct slice){eq + 1, (size_t)(to - eq - 1)});
-			p = semi ? semi + 1 : end;
-		}
-	}
-	return SLICE("");
-}
-
 static struct slice key_of(struct request *r, enum conf_key_kind kind, const char *name)
 {
 	const struct http_field *f;
@@ -72,7 +41,11 @@ static struct slice key_of(struct request *r, enum conf_key_kind kind, const cha
 		f = http_find_field(request_head(r), slice_of(name), NULL);
 		return f ? f->value : SLICE("");
 	case CONF_KEY_COOKIE:
-		return cookie_key(request_head(r), slice_of(name));
+		return http_cookie(request_head(r), slice_of(name));
+	case CONF_KEY_PATH: /* only of the cache */
+	case CONF_KEY_QUERY:
+	case CONF_KEY_ARGUMENT:
+		break;
 	}
 	return SLICE("");
 }
