@@ -22,7 +22,6 @@
 #include "worker/worker.h"
 
 #define EXIT_CONFIG 1
-#define BILL_LINES_MAX 32
 
 /* What was asked for has to arrive: a full disk is an error for --print-config, too. */
 static int finish_output(void)
@@ -64,13 +63,13 @@ static int print_doc(const char *name)
 /* The segment's bill: what these settings cost in shared memory, section by section. */
 static int print_check(const struct conf *conf, const struct strbuf *notes)
 {
-	struct shm_bill_line line[BILL_LINES_MAX];
+	struct shm_bill_line line[SHM_SECTIONS_MAX];
 	struct shm_geometry geo;
 	uint64_t total = 0;
 	size_t i, n;
 
 	master_geometry(conf, conf->s.workers_max, &geo);
-	n = shm_bill(&geo, line, BILL_LINES_MAX);
+	n = shm_bill(&geo, line, SHM_SECTIONS_MAX);
 	if (notes->len > 0)
 		fputs(notes->p, stderr);
 	puts("The configuration is valid.\n\nShared memory, in bytes:");

@@ -3,6 +3,7 @@
 #include "admit/admit.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "admit/admit_priv.h"
 #include "base/log.h"
@@ -42,7 +43,7 @@ int admit_new(const struct heritage *h, struct loop *l, serve_handler_f *next, v
 	a->shm = h->shm;
 	a->slot = h->slot;
 	queue_init(a);
-	if (!find_semaphores(a) || policy_compile(a) != 0) {
+	if (cache_new(h, l, &a->cache) != 0 || !find_semaphores(a) || policy_compile(a) != 0) {
 		admit_free(a);
 		return -1;
 	}
@@ -56,7 +57,39 @@ void admit_free(struct admit *a)
 		return;
 	queue_free(a);
 	policy_free(a);
+	cache_free(a->cache);
 	free(a);
+}
+
+/* What a request goes on with that has waited for an answer in the cache. */
+struct passed {
+	struct admit *a;
+	const struct rule *rule;
+	uint32_t n;
+	struct shm_rate_use use[SHM_RATE_USES];
+};
+
+static void go_on(struct request *r, void *arg)
+{
+	struct passed *p = arg;
+
+	queue_enter(p->a, r, p->rule, p->use, p->n);
+}
+
+static void wait_for_cache(struct admit *a, struct request *r, const struct rule *rule,
+			   const struct shm_rate_use use[], uint32_t n)
+{
+	struct passed *p = request_alloc(r, sizeof(*p));
+
+	if (!p) {
+		queue_enter(a, r, rule, use, n);
+		return;
+	}
+	p->a = a;
+	p->rule = rule;
+	p->n = n;
+	memcpy(p->use, use, n * sizeof(use[0]));
+	cache_wait(a->cache, r, rule->cache, go_on, p);
 }
 
 void admit_handle(struct serve *s, struct request *r, void *arg)
@@ -87,5 +120,14 @@ void admit_handle(struct serve *s, struct request *r, void *arg)
 		return;
 	if (!rate_pass(a, r, &m, use, &n))
 		return;
-	queue_enter(a, r, rule, use, n);
+	switch (cache_enter(a->cache, r, rule->cache)) {
+	case CACHE_PASSES:
+		queue_enter(a, r, rule, use, n);
+		break;
+	case CACHE_WAITS:
+		wait_for_cache(a, r, rule, use, n);
+		break;
+	case CACHE_ENDED:
+		break;
+	}
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a request passes before its handler: who may ask, rate limits, semaphores, as the sections
- * routes and defaults of the configuration say. One per worker; all calls from its loop, except
- * where said.
+ * routes and defaults of the configuration say; between the two the cache. One per worker; all
+ * calls from its loop, except where said.
  */
 #ifndef ADMIT_ADMIT_H
 #define ADMIT_ADMIT_H
@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/loop.h"
+#include "cache/cache.h"
 #include "serve/serve.h"
 #include "shm/heritage.h"
 #include "shm/sem.h"
@@ -18,7 +19,7 @@
 struct admit;
 struct ticket;
 
-#define ADMIT_TIMERS 1u
+#define ADMIT_TIMERS (1u + CACHE_TIMERS)
 
 /*
  * Compiles the routes and finds the semaphores and limits that the master has entered. `next` is

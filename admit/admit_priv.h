@@ -22,6 +22,7 @@ struct limit {
 struct rule {
 	struct request_rules rules;
 	const struct conf_policy_route *conf;
+	const struct cache_rule *cache;  /* NULL: its answers are not kept */
 	uint32_t nlimits;
 	struct limit limit[SHM_RATE_USES];
 };
@@ -91,6 +92,7 @@ struct admit {
 	void *next_arg;
 	struct shm *shm;
 	uint32_t slot;
+	struct cache *cache;
 
 	struct http_router *router;
 	uint32_t nrules;

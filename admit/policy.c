@@ -41,7 +41,7 @@ static int compile_rule(struct admit *a, const struct conf_policy_route *c, stru
 			return -1;
 		}
 	}
-	return 0;
+	return cache_compile(a->cache, c, &ret->cache);
 }
 
 static int add(struct http_router *router, const struct conf_policy_route *c, const char *pattern,

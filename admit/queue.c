@@ -528,7 +528,7 @@ static uint32_t run_next(struct admit *a, struct sem *q)
 
 bool admit_end_turn(struct admit *a)
 {
-	bool ran = false;
+	bool ran = cache_end_turn(a->cache);
 
 	for (int round = 0; a->dirty && round < 4; round++) {
 		a->dirty = false;
@@ -541,12 +541,13 @@ bool admit_end_turn(struct admit *a)
 
 void admit_rest(struct admit *a)
 {
-	if (a->dirty)
+	if (a->dirty || cache_is_dirty(a->cache))
 		heritage_poke(a->h, a->slot);
 }
 
 void admit_poked(struct admit *a)
 {
+	cache_poked(a->cache);
 	for (uint32_t i = 0; i < a->nsems; i++)
 		if (a->sem[i].waiting > 0)
 			a->sem[i].dirty = a->dirty = true;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "admit/admit_priv.h"
+#include "http/caching.h"
 #include "http/http.h"
 
 #define PARTS_MAX  (1 + 2 * CONF_RATE_KEYS_MAX)
@@ -29,38 +30,6 @@ static struct slice client_key(const struct net_addr *c)
 	}
 }
 
-static struct slice trim(struct slice s)
-{
-	while (s.len > 0 && (s.p[0] == ' ' || s.p[0] == '\t')) {
-		s.p++;
-		s.len--;
-	}
-	while (s.len > 0 && (s.p[s.len - 1] == ' ' || s.p[s.len - 1] == '\t'))
-		s.len--;
-	return s;
-}
-
-/* The first cookie of that name (RFC 6265, 4.2.1); empty if there is none. */
-static struct slice cookie_key(const struct http_request *head, struct slice name)
-{
-	const struct http_field *f = NULL;
-
-	while ((f = http_find_field(head, SLICE("Cookie"), f))) {
-		const char *p = f->value.p, *end = p + f->value.len;
-
-		while (p < end) {
-			const char *semi = memchr(p, ';', (size_t)(end - p)), *eq;
-			const char *to = semi ? semi : end;
-
-			eq = memchr(p, '=', (size_t)(to - p));
-			if (eq && slice_eq(trim((struct slice){p, (size_t)(eq - p)}), name))
-				return trim((struct slice){eq + 1, (size_t)(to - eq - 1)});
-			p = semi ? semi + 1 : end;
-		}
-	}
-	return SLICE("");
-}
-
 static struct slice key_of(struct request *r, enum conf_key_kind kind, const char *name)
 {
 	const struct http_field *f;
@@ -72,7 +41,11 @@ static struct slice key_of(struct request *r, enum conf_key_kind kind, const cha
 		f = http_find_field(request_head(r), slice_of(name), NULL);
 		return f ? f->value : SLICE("");
 	case CONF_KEY_COOKIE:
-		return cookie_key(request_head(r), slice_of(name));
+		return http_cookie(request_head(r), slice_of(name));
+	case CONF_KEY_PATH: /* only of the cache */
+	case CONF_KEY_QUERY:
+	case CONF_KEY_ARGUMENT:
+		break;
 	}
 	return SLICE("");
 }
@@ -115,16 +88,6 @@ static uint64_t up_to_seconds(uint64_t ns)
 	return (ns + NS_PER_S - 1) / NS_PER_S;
 }
 
-/* What a bucket holds comes back in so many seconds: that is its window. */
-static uint64_t window_s(const struct conf_rate *c, const struct shm_rate_say *say)
-{
-	uint64_t s = up_to_seconds(say->window_ns);
-
-	if (c->algorithm == CONF_RATE_BUCKET)
-		s = up_to_seconds(say->quota * (c->period_ns / c->rate));
-	return s > 0 ? s : 1;
-}
-
 static void put_item(struct http_out *o, const char *name, uint64_t a, uint64_t b,
 		     const char *keys)
 {
@@ -159,7 +122,7 @@ static void put_lists(struct http_out *o, const struct conf_rate *const conf[],
 			first = false;
 			if (what == 0)
 				put_item(o, conf[i]->policy, say[i].quota,
-					 window_s(conf[i], &say[i]), "qw");
+					 up_to_seconds(say[i].window_ns), "qw");
 			else
 				put_item(o, conf[i]->policy, say[i].remaining,
 					 up_to_seconds(say[i].reset_ns), "rt");

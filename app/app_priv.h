@@ -98,6 +98,8 @@ struct capri_request {
 	struct slice path, id;
 	uint32_t holds;                  /* loop only: freed when nobody holds it any more */
 	uint32_t skip;                   /* handlers that have declined */
+	bool has_birth;                  /* cache.c: what has been invalidated before it */
+	uint64_t birth;
 	struct ticket *ticket;           /* what its request holds while it goes on; or NULL */
 	enum shm_class class;            /* for what it takes by itself */
 	struct share *shares;            /* limit.c */

@@ -59,6 +59,7 @@ struct capri_request *call_get(struct app *a)
 	c->app = a;
 	c->holds = 1;
 	c->skip = 0;
+	c->has_birth = false;
 	c->ticket = NULL;
 	c->shares = NULL;
 	c->detached = c->collected = c->collecting = c->spool_used = false;

@@ -98,6 +98,8 @@ void conf_carry_over(struct conf *next, const struct conf *cur, struct conf_repo
 		ok = conf_carry_row(next, cur, (enum conf_row_id)i) && ok;
 	}
 	ok = keep_binds(next, cur) && ok;
+	next->cache_bytes = cur->cache_bytes;
+	conf_fit_objects(next);
 	ok = conf_carry_policy(next, cur, r) && ok;
 	/* Nobody opens anything by these again: a text that was not copied does no harm. */
 	if (!ok)

@@ -82,6 +82,9 @@ struct conf {
 	struct conf_bind status_bind;
 	struct net_cidrs forwarded_allow; /* FORWARDED_ALLOW_IPS */
 	struct net_cidrs status_allow;    /* STATUS_ALLOW */
+	uint64_t cache_bytes;          /* CACHE_MEMORY; of auto 64m, see conf_lower_cache(); 0 = no
+					* cache */
+	uint64_t cache_object_max;     /* CACHE_MAX_OBJECT; of auto a quarter of cache_bytes */
 	struct conf_policy *policy;    /* limits of requests, by routes; not changed by others */
 	int cpus;                      /* the smaller of affinity and cgroup quota, at least 1 */
 	/* private to conf/: origins and places of each row, the memory of all strings */
@@ -123,7 +126,8 @@ const char *conf_module_setting(const struct conf *c, const char *path);
  *
  * Of the policy, limit_max of a semaphore and `entries` of a rate limit stay, by name. A limit that
  * is above the limit_max that stays is refused: that of `cur` stays, in the setting, too, if it is
- * one. Weights of routes are cut to the limit_max that stays.
+ * one. Weights of routes are cut to the limit_max that stays, and max_object of routes to half of
+ * cache_bytes, which stays.
  */
 void conf_carry_over(struct conf *next, const struct conf *cur, struct conf_report *r);
 
@@ -133,6 +137,13 @@ void conf_carry_over(struct conf *next, const struct conf *cur, struct conf_repo
  * for: only computed values give way.
  */
 bool conf_lower_workers(struct conf *c, int64_t most);
+
+/*
+ * The same for the cache, which gives way before workers do: lowers cache_bytes to `most`, but not
+ * below 8m, and with it the size of answers that are kept. False, and nothing is changed, if
+ * CACHE_MEMORY was given, or cache_bytes is no more than that. Who calls it says so in the log.
+ */
+bool conf_lower_cache(struct conf *c, uint64_t most);
 
 /* Documents made from the table. */
 void conf_write_help(FILE *f);                         /* --help */

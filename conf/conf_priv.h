@@ -119,8 +119,8 @@ char *conf_strndup(struct conf *c, const char *p, size_t len);
  * wrong, the field is as it was. */
 bool conf_value_parse(struct conf *c, const struct conf_row *row, struct slice text,
 		      struct settings *s, struct strbuf *why);
-/* The same for what is no setting: a number, or the index of a word; a text without controls, in
- * the memory of `c` (NULL: `why` says what is wrong). */
+/* The same for what is no setting: a number, a boolean, or the index of a word; a text without
+ * controls, in the memory of `c` (NULL: `why` says what is wrong). */
 bool conf_number_parse(const struct conf_row *row, struct slice text, int64_t *ret,
 		       struct strbuf *why);
 char *conf_string_parse(struct conf *c, const struct conf_row *row, struct slice text,
@@ -239,6 +239,10 @@ char *conf_slurp(struct conf_loading *ld, const char *path, const char *place, s
 /* ---- derive.c: what follows from the merged settings ---- */
 
 void conf_derive(struct conf_loading *ld);
+/* "WEB_WORKERS (flag --workers)", "WEB_WORKERS (default)" for messages about two settings. */
+const char *conf_whence(struct conf_loading *ld, enum conf_row_id id);
+/* What is kept of single answers, by the settings, the routes and cache_bytes. */
+void conf_fit_objects(struct conf *c);
 /* In app.c: APP and STATUS_PREFIX as the processes use them. A module that cannot be read is told.
  */
 void conf_derive_app(struct conf_loading *ld);
@@ -246,6 +250,8 @@ void conf_derive_app(struct conf_loading *ld);
 void conf_derive_policy(struct conf_loading *ld);
 /* What a reload cannot change in it, see conf_carry_over(). False = no memory. */
 bool conf_carry_policy(struct conf *next, const struct conf *cur, struct conf_report *r);
+/* In policy_key.c: how a part of a key is written before its name: "client", "header:". */
+const char *conf_key_word(enum conf_key_kind kind);
 /* In carry.c: the value of a row and where it came from. False = no memory. */
 bool conf_carry_row(struct conf *next, const struct conf *cur, enum conf_row_id i);
 /* CPUs that this process may use; `root` is put before /proc and /sys ("" but in tests). */

@@ -8,14 +8,16 @@
 #include <stdlib.h>
 
 #define WORKERS_DEFAULT_MAX 1024
+#define CACHE_AUTO   (64u << 20) /* bytes, where /dev/shm has so much */
+#define CACHE_LOWEST (8u << 20)  /* what the automatic size is lowered to at most */
+#define CACHE_LEAST  (1u << 20)  /* less is of no use */
 
 static bool is_set(const struct conf_loading *ld, enum conf_row_id id)
 {
 	return ld->conf->priv->from[id].origin != CONF_DEFAULT;
 }
 
-/* "WEB_WORKERS (flag --workers)", "WEB_WORKERS (default)" for messages about two settings. */
-static const char *whence(struct conf_loading *ld, enum conf_row_id id)
+const char *conf_whence(struct conf_loading *ld, enum conf_row_id id)
 {
 	const struct conf_source *from = &ld->conf->priv->from[id];
 
@@ -72,6 +74,57 @@ static void derive_times(struct conf_loading *ld)
 	/* Who has left MAX_REQUESTS alone has not asked for workers that come and go. */
 	if (!is_set(ld, CONF_R_MIN_WORKER_LIFETIME))
 		s->min_worker_lifetime = is_set(ld, CONF_R_MAX_REQUESTS) ? 0 : 60000;
+}
+
+/* ---- the cache ---- */
+
+static void fit_object(struct conf_cache_rule *rule, uint64_t most)
+{
+	if (rule && rule->max_object > most)
+		rule->max_object = most;
+}
+
+void conf_fit_objects(struct conf *c)
+{
+	uint64_t most = c->cache_bytes / 2;
+
+	c->cache_object_max = c->s.cache_max_object == CONF_UNSET
+				      ? c->cache_bytes / 4 : (uint64_t)c->s.cache_max_object;
+	if (c->cache_object_max > most)
+		c->cache_object_max = most;
+	if (!c->policy)
+		return;
+	fit_object(c->policy->defaults.cache, most);
+	for (size_t i = 0; i < c->policy->nroutes; i++)
+		fit_object(c->policy->route[i].cache, most);
+}
+
+bool conf_lower_cache(struct conf *c, uint64_t most)
+{
+	if (c->s.cache_memory != CONF_UNSET || most >= c->cache_bytes ||
+	    c->cache_bytes <= CACHE_LOWEST)
+		return false;
+	c->cache_bytes = most < CACHE_LOWEST ? CACHE_LOWEST : most;
+	conf_fit_objects(c);
+	return true;
+}
+
+static void derive_cache(struct conf_loading *ld)
+{
+	struct conf *c = ld->conf;
+	const struct conf_source *from = c->priv->from;
+	int64_t bytes = c->s.cache_memory, object = c->s.cache_max_object;
+
+	c->cache_bytes = bytes == CONF_UNSET ? CACHE_AUTO : (uint64_t)bytes;
+	if (c->cache_bytes > 0 && c->cache_bytes < CACHE_LEAST)
+		conf_error(ld, from[CONF_R_CACHE_MEMORY].place, "CACHE_MEMORY is %lld; 0 is no "
+			   "cache, and the smallest one has 1m", (long long)bytes);
+	else if (c->cache_bytes > 0 && object > (int64_t)(c->cache_bytes / 2))
+		conf_error(ld, from[CONF_R_CACHE_MAX_OBJECT].place, "%s is %lld, which is more "
+			   "than half of %s with %lld", conf_whence(ld, CONF_R_CACHE_MAX_OBJECT),
+			   (long long)object, conf_whence(ld, CONF_R_CACHE_MEMORY),
+			   (long long)c->cache_bytes);
+	conf_fit_objects(c);
 }
 
 /* ---- addresses ---- */
@@ -139,7 +192,8 @@ static void derive_binds(struct conf_loading *ld)
 	}
 	if (bind != CONF_DEFAULT && pair == bind)
 		conf_error(ld, from[CONF_R_BIND].place, "BIND and %s contradict each other; leave "
-			   "one of them out", whence(ld, host == bind ? CONF_R_HOST : CONF_R_PORT));
+			   "one of them out",
+			   conf_whence(ld, host == bind ? CONF_R_HOST : CONF_R_PORT));
 	if (pair > bind) {
 		add_bind(ld, host_and_port(ld), "HOST and PORT");
 		return;
@@ -187,8 +241,8 @@ static void check_order(struct conf_loading *ld, enum conf_row_id a, enum conf_r
 
 	if (low > high)
 		conf_error(ld, from[at].place ? from[at].place : conf_rows[at].name,
-			   "%s is %lld, which is more than %s with %lld", whence(ld, a),
-			   (long long)low, whence(ld, b), (long long)high);
+			   "%s is %lld, which is more than %s with %lld", conf_whence(ld, a),
+			   (long long)low, conf_whence(ld, b), (long long)high);
 }
 
 static void check_workers(struct conf_loading *ld)
@@ -231,6 +285,7 @@ void conf_derive(struct conf_loading *ld)
 	derive_times(ld);
 	conf_derive_app(ld);
 	derive_binds(ld);
+	derive_cache(ld);
 	conf_derive_policy(ld);
 	if (ld->no_memory)
 		return;

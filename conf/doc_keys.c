@@ -29,9 +29,17 @@ const char conf_sections_example[] =
 "  - path: /render/*\n"
 "    semaphores: [{name: render, weight: 2}]\n"
 "    max_body: 200m\n"
+"  - path: /drafts/{id}\n"
+"    methods: [GET]\n"
+"    cache: {ttl: 1h, stale: 30s, tags: [\"draft:{id}\"], statuses: [200, 404]}\n"
 "  - path: /internal/*\n"
 "    access: status\n"
-"    rate_limits: []\n";
+"    rate_limits: []\n"
+"cache:\n"
+"  warmup:\n"
+"    - {name: popular, urls: [/drafts/1, /drafts/2], schedule: \"0 */6 * * *\"}\n"
+"  invalidate:\n"
+"    - {name: draft-changed, when: [\"PUT /drafts/{id}\"], tags: [\"draft:{id}\"]}\n";
 
 static void put_default(const struct conf_row *row, struct strbuf *out)
 {
@@ -44,7 +52,7 @@ static void put_default(const struct conf_row *row, struct strbuf *out)
 /* ---- docs/SETTINGS.md ---- */
 
 static const char markdown_head[] =
-"\n## The sections `performance`, `semaphores`, `rate_limits`, `defaults` and `routes`\n"
+"\n## The sections `performance`, `semaphores`, `rate_limits`, `defaults`, `routes` and `cache`\n"
 "\n"
 "They are in the file alone, and say what holds for which requests. A key of a route replaces that "
 "of `defaults`; requests that no route is for have the defaults. All problems are told at once, "
@@ -130,10 +138,11 @@ void conf_write_keys_sample(FILE *f)
 {
 	const char *p = conf_sections_example;
 
-	fputs("\n# ---- Limits by route ----\n\n"
+	fputs("\n# ---- Limits and cache by route ----\n\n"
 	      "# An example: semaphores (how many requests are at work at once), rate limits (how "
 	      "many\n"
-	      "# in a time), and where they hold. All keys are in capricorn.yaml(5).\n", f);
+	      "# in a time), where they hold, and which answers are kept. All keys are in\n"
+	      "# capricorn.yaml(5).\n", f);
 	while (*p) {
 		size_t len = strcspn(p, "\n") + 1;
 

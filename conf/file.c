@@ -12,14 +12,14 @@
 
 /* Sections of features that are not built yet. */
 static const char *const later_sections[] = {
-	"cache", "alerts", "reload", "autoscale", "upstreams", NULL
+	"alerts", "reload", "autoscale", "upstreams", NULL
 };
 
 /* Those that are, behind those of enum conf_section. */
 enum { SECTION_PERFORMANCE = CONF_SECTIONS, SECTION_MODULE, SECTION_COUNT };
 static const char *const sections[SECTION_COUNT + 1] = {
 	[CONF_S_SEMAPHORES] = "semaphores", [CONF_S_RATE_LIMITS] = "rate_limits",
-	[CONF_S_DEFAULTS] = "defaults", [CONF_S_ROUTES] = "routes",
+	[CONF_S_DEFAULTS] = "defaults", [CONF_S_ROUTES] = "routes", [CONF_S_CACHE] = "cache",
 	[SECTION_PERFORMANCE] = "performance", [SECTION_MODULE] = "module",
 };
 

@@ -66,13 +66,17 @@ void conf_refuse_text(const struct conf_yaml *y, const struct conf_at *at, const
 	va_end(ap);
 }
 
+void conf_refuse_near(const struct conf_yaml *y, const struct conf_at *at, const char *says,
+		      const char *near)
+{
+	conf_refuse_text(y, at, "%s%s%s%s", says, near ? "; did you mean " : "", near ? near : "",
+			 near ? "?" : "");
+}
+
 void conf_refuse_name(const struct conf_yaml *y, const struct conf_at *at, const char *says,
 		      const char *const *words)
 {
-	const char *near = conf_nearest(conf_yaml_scalar(at->n), words);
-
-	conf_refuse_text(y, at, "%s%s%s%s", says, near ? "; did you mean " : "", near ? near : "",
-			 near ? "?" : "");
+	conf_refuse_near(y, at, says, conf_nearest(conf_yaml_scalar(at->n), words));
 }
 
 const char *conf_place_of(const struct conf_yaml *y, const struct conf_at *at)

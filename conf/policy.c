@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What holds for requests: the sections semaphores, rate_limits, defaults and routes together with
- * the settings that they rest on. They are read when all settings are known, so that what is wrong
- * between them is told with everything else. Semaphores are here, the others in files of their own.
+ * What holds for requests: the sections semaphores, rate_limits, defaults, routes and cache,
+ * together with the settings that they rest on. They are read when all settings are known, so that
+ * what is wrong between them is told with everything else. Semaphores are here, the others in files
+ * of their own.
  */
 #include <stdlib.h>
 
 #include "conf/policy_priv.h"
+#include "http/router.h"
 
 #define LIMIT_MAX_DEFAULT 1024u
 
@@ -255,6 +257,7 @@ void conf_derive_policy(struct conf_loading *ld)
 		[CONF_S_RATE_LIMITS] = {.word = SLICE("rate_limits")},
 		[CONF_S_DEFAULTS] = {.word = SLICE("defaults")},
 		[CONF_S_ROUTES] = {.word = SLICE("routes")},
+		[CONF_S_CACHE] = {.word = SLICE("cache")},
 	};
 	struct conf_policy_reader r = {
 		.ld = ld,
@@ -271,7 +274,9 @@ void conf_derive_policy(struct conf_loading *ld)
 		conf_policy_semaphores(&r, &at[CONF_S_SEMAPHORES]);
 		conf_policy_rates(&r, &at[CONF_S_RATE_LIMITS]);
 		conf_policy_routes(&r, &at[CONF_S_DEFAULTS], &at[CONF_S_ROUTES]);
+		conf_policy_cache(&r, &at[CONF_S_CACHE]);
 	}
+	http_router_free(r.router);
 	ld->no_memory |= !r.p;
 	ld->conf->policy = r.p;
 	if (r.p && !ld->no_memory)

@@ -71,76 +71,14 @@ static void read_rate(struct conf_policy_reader *r, const struct conf_at *at,
 
 /* ---- what is limited by itself ---- */
 
-static void refuse_kind(struct conf_policy_reader *r, const struct conf_at *at, struct slice kind)
-{
-	static const char *const words[] = {"none", CLIENT, "header", "cookie", NULL};
-	const char *near = conf_nearest(kind, words);
-	bool named = near && (near == words[2] || near == words[3]);
-
-	conf_refuse_text(&r->y, at, "is no key: none, client, header:NAME or cookie:NAME%s%s%s",
-			 near ? "; did you mean " : "", near ? near : "",
-			 named ? ":NAME?" : near ? "?" : "");
-}
-
-/* "header:NAME", "cookie:NAME". */
-static void read_named_key(struct conf_policy_reader *r, const struct conf_at *at,
-			   struct conf_rate *rate)
-{
-	struct slice t = conf_yaml_scalar(at->n), kind, name;
-	const char *colon = memchr(t.p, ':', t.len);
-	bool header;
-
-	kind = (struct slice){t.p, colon ? (size_t)(colon - t.p) : t.len};
-	header = slice_eq(kind, SLICE("header"));
-	if (!header && !slice_eq(kind, SLICE("cookie"))) {
-		refuse_kind(r, at, kind);
-		return;
-	}
-	name = colon ? (struct slice){colon + 1, t.len - kind.len - 1} : (struct slice){t.p, 0};
-	if (!http_token_ok(name)) {
-		conf_refuse_text(&r->y, at, "needs the name of a %s after a colon, such as %s",
-				 header ? "field" : "cookie",
-				 header ? "header:X-API-Key" : "cookie:session");
-		return;
-	}
-	rate->key[rate->nkeys].kind = header ? CONF_KEY_HEADER : CONF_KEY_COOKIE;
-	rate->key[rate->nkeys].name = conf_text(r->ld, "%.*s", (int)name.len, name.p);
-}
-
-static bool same_key(const struct conf_rate *rate, size_t a, size_t b)
-{
-	const char *x = rate->key[a].name, *y = rate->key[b].name;
-
-	if (rate->key[a].kind != rate->key[b].kind)
-		return false;
-	if (rate->key[a].kind == CONF_KEY_HEADER)
-		return strcasecmp(x, y) == 0;
-	return !x || strcmp(x, y) == 0;
-}
-
 static void read_key(struct conf_policy_reader *r, const struct conf_at *at, struct conf_rate *rate)
 {
-	struct slice t;
-
 	if (!conf_is_scalar(&r->y, at))
 		return;
-	t = conf_yaml_scalar(at->n);
-	rate->key[rate->nkeys].kind = 0;
-	rate->key[rate->nkeys].name = NULL;
-	if (slice_eq(t, SLICE(CLIENT)))
-		rate->key[rate->nkeys].kind = CONF_KEY_CLIENT;
-	else if (slice_eq(t, SLICE("none")))
+	if (slice_eq(conf_yaml_scalar(at->n), SLICE("none")))
 		conf_refuse(&r->y, at, "none stands alone, not in a list");
 	else
-		read_named_key(r, at, rate);
-	if (rate->key[rate->nkeys].kind == 0)
-		return;
-	for (size_t i = 0; i < rate->nkeys; i++)
-		if (same_key(rate, i, rate->nkeys)) {
-			conf_refuse_text(&r->y, at, "is in the list twice");
-			return;
-		}
-	rate->nkeys++;
+		conf_read_key_part(r, at, &conf_rate_keys, rate->key, &rate->nkeys);
 }
 
 static void read_key_list(struct conf_policy_reader *r, const struct conf_at *at,

@@ -242,15 +242,29 @@ static void read_defaults(struct conf_policy_reader *r, const struct conf_at *at
 		d->rate[d->nrates++] = (uint16_t)r->p->client_rate;
 	(void)conf_read_members(&r->y, at, CONF_G_POLICY, CONF_G_POLICY, &m);
 	read_policy(r, &m, d);
+	conf_route_cache(r, &m.at[CONF_K_POLICY_cache], d);
 }
 
 /* ---- methods and patterns ---- */
 
-/* A method that nobody knows may be meant, but not one that is nearly one that is known. */
+bool conf_is_method(struct slice s, const char **ret_near)
+{
+	const char *words[HTTP_M_COUNT] = {NULL};
+
+	*ret_near = NULL;
+	for (int m = 1; m < HTTP_M_COUNT; m++) {
+		words[m - 1] = http_method_name((enum http_method)m);
+		if (slice_eq(slice_of(words[m - 1]), s))
+			return true;
+	}
+	*ret_near = conf_nearest(s, words);
+	return !*ret_near && http_token_ok(s) && !memchr(s.p, '*', s.len);
+}
+
 static bool check_method(struct conf_policy_reader *r, const struct conf_at *at,
 			 const struct conf_policy_route *route)
 {
-	const char *words[HTTP_M_COUNT] = {NULL};
+	const char *near;
 	struct slice s;
 
 	if (!conf_is_scalar(&r->y, at))
@@ -261,14 +275,9 @@ static bool check_method(struct conf_policy_reader *r, const struct conf_at *at,
 			conf_refuse_text(&r->y, at, "is in the list twice");
 			return false;
 		}
-	for (int m = 1; m < HTTP_M_COUNT; m++) {
-		words[m - 1] = http_method_name((enum http_method)m);
-		if (slice_eq(slice_of(words[m - 1]), s))
-			return true;
-	}
-	if (!conf_nearest(s, words) && http_token_ok(s) && !memchr(s.p, '*', s.len))
+	if (conf_is_method(s, &near))
 		return true;
-	conf_refuse_name(&r->y, at, "is no method", words);
+	conf_refuse_near(&r->y, at, "is no method", near);
 	return false;
 }
 
@@ -338,7 +347,7 @@ static void refuse_pattern(struct conf_policy_reader *r, const struct conf_at *a
 }
 
 static void add_pattern(struct conf_policy_reader *r, const struct conf_at *at,
-			struct conf_policy_route *route, struct http_router *router)
+			struct conf_policy_route *route)
 {
 	struct strbuf methods;
 	char why[512];
@@ -348,7 +357,7 @@ static void add_pattern(struct conf_policy_reader *r, const struct conf_at *at,
 		strbuf_printf(&methods, "%s%s", i ? "," : "", route->method[i]);
 	if (methods.failed)
 		r->ld->no_memory = true;
-	else if (http_router_add(router, (struct slice){methods.p, methods.len},
+	else if (http_router_add(r->router, (struct slice){methods.p, methods.len},
 				 slice_of(route->pattern), route, why, sizeof(why)))
 		refuse_pattern(r, at, route, why);
 	strbuf_fini(&methods);
@@ -356,8 +365,7 @@ static void add_pattern(struct conf_policy_reader *r, const struct conf_at *at,
 
 /* ---- routes ---- */
 
-static void read_route(struct conf_policy_reader *r, const struct conf_at *at,
-		       struct http_router *router)
+static void read_route(struct conf_policy_reader *r, const struct conf_at *at)
 {
 	struct conf_policy_route *route = &r->p->route[r->p->nroutes];
 	struct conf_members m;
@@ -378,28 +386,28 @@ static void read_route(struct conf_policy_reader *r, const struct conf_at *at,
 	if (!m.at[CONF_K_ROUTE_path].n)
 		conf_refuse(&r->y, at, "needs a path");
 	else if (route->pattern && methods)
-		add_pattern(r, &m.at[CONF_K_ROUTE_path], route, router);
+		add_pattern(r, &m.at[CONF_K_ROUTE_path], route);
 	read_policy(r, &m, route);
-	r->p->nroutes += route->pattern && methods;
+	if (route->pattern && methods) {
+		conf_route_cache(r, &m.at[CONF_K_POLICY_cache], route);
+		r->p->nroutes++;
+	}
 }
 
 static void read_routes(struct conf_policy_reader *r, const struct conf_at *at)
 {
-	struct http_router *router;
-
 	if (!at->n || !conf_is_list(&r->y, at, CONF_ROUTES_MAX) || conf_count(at) == 0)
 		return;
 	r->p->route = conf_alloc(r->ld->conf, conf_count(at) * sizeof(*r->p->route));
-	if (!r->p->route || http_router_new(&router)) {
+	if (!r->p->route || http_router_new(&r->router)) {
 		r->ld->no_memory = true;
 		return;
 	}
 	for (size_t i = 0; i < conf_count(at) && !conf_policy_over(r); i++) {
 		struct conf_at item = conf_item(&r->y, at, i);
 
-		read_route(r, &item, router);
+		read_route(r, &item);
 	}
-	http_router_free(router);
 }
 
 void conf_policy_routes(struct conf_policy_reader *r, const struct conf_at *defaults,

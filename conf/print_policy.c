@@ -39,23 +39,25 @@ static json_t *semaphore(const struct conf_semaphore *s)
 
 /* ---- rate limits ---- */
 
-static json_t *rate_keys(const struct conf_rate *r)
+static json_t *keys(const struct conf_key_part *key, size_t n)
 {
 	json_t *list = json_array();
 	char text[1024];
 
-	if (r->nkeys == 0) {
-		json_decref(list);
-		return json_string("none");
+	for (size_t i = 0; i < n; i++) {
+		snprintf(text, sizeof(text), "%s%s", conf_key_word(key[i].kind),
+			 key[i].name ? key[i].name : "");
+		json_array_append_new(list, conf_print_text(text));
 	}
-	for (size_t i = 0; i < r->nkeys; i++) {
-		const char *kind = r->key[i].kind == CONF_KEY_HEADER ? "header:"
-				   : r->key[i].kind == CONF_KEY_COOKIE ? "cookie:" : "client";
+	return list;
+}
 
-		snprintf(text, sizeof(text), "%s%s", kind, r->key[i].name ? r->key[i].name : "");
-		json_array_append_new(list, json_string(text));
-	}
-	return r->key_all ? json_pack("{s:o}", "all", list) : list;
+static json_t *rate_keys(const struct conf_rate *r)
+{
+	if (r->nkeys == 0)
+		return json_string("none");
+	return r->key_all ? json_pack("{s:o}", "all", keys(r->key, r->nkeys))
+			  : keys(r->key, r->nkeys);
 }
 
 static json_t *rate_limit(const struct conf_rate *r)
@@ -82,6 +84,82 @@ static json_t *rate_limit(const struct conf_rate *r)
 		set(o, "path", conf_print_text(r->path));
 	set(o, "place", conf_print_text(r->place));
 	return o;
+}
+
+/* ---- the cache ---- */
+
+static json_t *templates(const struct conf_template *t, size_t n)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, conf_print_text(t[i].text));
+	return list;
+}
+
+static json_t *cache_rule(const struct conf_cache_rule *c)
+{
+	json_t *o = json_object(), *statuses = json_array();
+
+	for (size_t i = 0; i < c->nstatuses; i++)
+		json_array_append_new(statuses, json_integer(c->status[i]));
+	set(o, "ttl", seconds(c->ttl_ms));
+	set(o, "stale", seconds(c->stale_ms));
+	set(o, "key", keys(c->key, c->nkeys));
+	set(o, "tags", templates(c->tag, c->ntags));
+	set(o, "statuses", statuses);
+	set(o, "max_object", c->max_object ? json_integer((json_int_t)c->max_object) : json_null());
+	set(o, "place", conf_print_text(c->place));
+	return o;
+}
+
+static json_t *warmup(const struct conf_warmup *w)
+{
+	json_t *o = json_object(), *urls = json_array();
+
+	for (size_t i = 0; i < w->nurls; i++)
+		json_array_append_new(urls, conf_print_text(w->url[i]));
+	set(o, "name", json_string(w->name));
+	set(o, "urls", urls);
+	set(o, "schedule", conf_print_text(w->schedule));
+	set(o, "priority", json_string(word(CONF_T_CLASS, w->class)));
+	set(o, "host", w->host ? conf_print_text(w->host) : json_null());
+	set(o, "place", conf_print_text(w->place));
+	return o;
+}
+
+static json_t *invalidation(const struct conf_invalidation *inv)
+{
+	json_t *o = json_object(), *when = json_array();
+	struct strbuf text;
+
+	strbuf_init(&text);
+	for (size_t i = 0; i < inv->nwhen; i++) {
+		strbuf_clear(&text);
+		strbuf_printf(&text, "%s %s", inv->when[i].method, inv->when[i].pattern);
+		json_array_append_new(when, conf_print_text(text.p ? text.p : ""));
+	}
+	strbuf_fini(&text);
+	set(o, "name", json_string(inv->name));
+	set(o, "when", when);
+	set(o, "patterns", templates(inv->pattern, inv->npatterns));
+	set(o, "tags", templates(inv->tag, inv->ntags));
+	set(o, "cascade", json_boolean(inv->cascade));
+	set(o, "async", json_boolean(inv->async));
+	set(o, "place", conf_print_text(inv->place));
+	return o;
+}
+
+static json_t *cache(const struct conf_cache *c)
+{
+	json_t *warmups = json_array(), *invalidations = json_array();
+
+	for (size_t i = 0; i < c->nwarmups; i++)
+		json_array_append_new(warmups, warmup(&c->warmup[i]));
+	for (size_t i = 0; i < c->ninvalidations; i++)
+		json_array_append_new(invalidations, invalidation(&c->invalidation[i]));
+	return json_pack("{s:i, s:o, s:o}", "warmup_concurrency", (int)c->warmup_concurrency,
+			 "warmup", warmups, "invalidate", invalidations);
 }
 
 /* ---- routes ---- */
@@ -128,6 +206,7 @@ static json_t *route(const struct conf_policy *p, const struct conf_policy_route
 	set(o, "stream_idle_timeout", r->stream_idle_ms ? seconds(r->stream_idle_ms) : json_null());
 	set(o, "max_body", r->body_max ? json_integer((json_int_t)r->body_max) : json_null());
 	set(o, "access", json_string(word(CONF_T_ACCESS, r->access_status)));
+	set(o, "cache", r->cache ? cache_rule(r->cache) : json_string("off"));
 	set(o, "place", conf_print_text(r->place));
 	return o;
 }
@@ -142,6 +221,7 @@ json_t *conf_print_policy(const struct conf_policy *p)
 		set(rates, p->rate[i].name, rate_limit(&p->rate[i]));
 	for (size_t i = 0; i < p->nroutes; i++)
 		json_array_append_new(routes, route(p, &p->route[i]));
-	return json_pack("{s:o, s:o, s:o, s:o}", "semaphores", sems, "rate_limits", rates,
-			 "defaults", route(p, &p->defaults), "routes", routes);
+	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "semaphores", sems, "rate_limits", rates,
+			 "defaults", route(p, &p->defaults), "routes", routes, "cache",
+			 cache(&p->cache));
 }

@@ -326,13 +326,17 @@ static bool parse_text(struct conf *c, const struct conf_row *row, struct slice 
 bool conf_number_parse(const struct conf_row *row, struct slice text, int64_t *ret,
 		       struct strbuf *why)
 {
-	bool ok;
+	bool ok, yes;
 	int word;
 
 	if (conf_type_words(row->type)) {
 		ok = parse_word(row->type, text, &word);
 		if (ok)
 			*ret = word;
+	} else if (row->type == CONF_T_BOOL) {
+		ok = parse_bool(text, &yes);
+		if (ok)
+			*ret = yes;
 	} else {
 		ok = parse_number(row, text, ret);
 	}

@@ -49,7 +49,7 @@ static inline bool conf_yaml_has_tag(const yaml_node_t *n)
 /* ---- file.c: sections that can only be read when all settings are known ---- */
 
 enum conf_section { CONF_S_SEMAPHORES, CONF_S_RATE_LIMITS, CONF_S_DEFAULTS, CONF_S_ROUTES,
-		    CONF_SECTIONS };
+		    CONF_S_CACHE, CONF_SECTIONS };
 
 struct conf_sections {
 	yaml_document_t doc;
@@ -78,7 +78,10 @@ __attribute__((format(printf, 3, 4))) void conf_refuse(const struct conf_yaml *y
 __attribute__((format(printf, 3, 4))) void conf_refuse_text(const struct conf_yaml *y,
 							     const struct conf_at *at,
 							     const char *fmt, ...);
-/* "...; did you mean X?" for a text that is none of the words. */
+/* "...; did you mean X?"; near NULL: without it. */
+void conf_refuse_near(const struct conf_yaml *y, const struct conf_at *at, const char *says,
+		      const char *near);
+/* The same for a text that is none of the words. */
 void conf_refuse_name(const struct conf_yaml *y, const struct conf_at *at, const char *says,
 		      const char *const *words);
 
@@ -99,7 +102,8 @@ bool conf_entry(const struct conf_yaml *y, const struct conf_at *map, size_t i,
 		struct conf_at *ret, struct conf_at *ret_key);
 size_t conf_entries(const struct conf_at *map);
 
-/* The number, or the index of the word, of a key; `other` if it is not given or wrong. */
+/* The number, the boolean, or the index of the word, of a key; `other` if it is not given or
+ * wrong. */
 int64_t conf_number_of(const struct conf_yaml *y, const struct conf_members *m, enum conf_key key,
 		       int64_t other);
 /* The text of a scalar in the memory of the conf; NULL if it is not given or wrong. */

@@ -224,6 +224,28 @@ CAPRI_EXPORT void capri_semaphore_release(struct capri_request *r, struct capri_
 CAPRI_EXPORT int capri_ratelimit_check(struct capri_ratelimit *l, struct capri_str key,
 				       uint32_t *ret_retry_after);
 
+/* ---- the cache, over all workers, for values of the module's own; docs/CACHING.md ---- */
+
+/*
+ * Keys are 1 to 4000 bytes of any kind, and have nothing to do with those of answers. Tags are 1 to
+ * 255 bytes, up to 16. Nothing of it blocks, or runs for longer than a copy of the value takes.
+ *
+ * [owner] The value of a key, in the memory of the request, with a NUL behind it; p is NULL: there
+ * is none (any more).
+ */
+CAPRI_EXPORT struct capri_str capri_cache_get(struct capri_request *r, struct capri_str key);
+/* [owner] Keeps a copy for ttl_ms, unless it is made invalid before. That counts from the first
+ * capri_cache_get() of the request on: a value that was computed from what somebody has changed
+ * meanwhile is not found. CAPRI_E_NOMEM: too large, or there is no room now. */
+CAPRI_EXPORT int capri_cache_put(struct capri_request *r, struct capri_str key,
+				 struct capri_str value, uint64_t ttl_ms,
+				 const struct capri_str *tags, size_t ntags);
+/* [owner] Was there one? */
+CAPRI_EXPORT bool capri_cache_delete(struct capri_request *r, struct capri_str key);
+/* [owner] In effect when it returns, in all workers, for values and for answers: a tag, or with
+ * '*', '?' or '/' a pattern over tags and keys. */
+CAPRI_EXPORT int capri_cache_invalidate(struct capri_request *r, struct capri_str tag_or_pattern);
+
 /* ---- metrics of the module: in /metrics and in `module` of /status, over all workers ---- */
 
 /*

@@ -21,7 +21,9 @@
 #include "conf/conf.h"
 #include "keeper/drain.h"
 #include "keeper/sample.h"
+#include "keeper/warm.h"
 #include "serve/serve.h"
+#include "shm/cache.h"
 #include "shm/declare.h"
 #include "shm/dump.h"
 #include "status/status.h"
@@ -34,7 +36,7 @@
 #define FINAL_MS      500                /* for a log that takes nothing at the end */
 #define CONNECTIONS   64u
 #define ACCEPT_BATCH  16
-#define OWN_TIMERS    3u
+#define OWN_TIMERS    4u
 
 struct keeper {
 	const struct heritage *h;
@@ -43,9 +45,11 @@ struct keeper {
 	struct serve *serve;           /* NULL without STATUS_BIND */
 	struct drain *drain;
 	struct sample *sample;
+	struct warm *warm;             /* NULL: there is none to do */
 	struct watch command, lifeline, control, listener;
-	struct timer beat, flush, deadline;
-	uint64_t sampled_ns, told_ns;
+	struct timer beat, flush, deadline, sweeper;
+	struct shm_cache_sweep sweep;
+	uint64_t sampled_ns, told_ns, swept_ns;
 	bool orphan, leave;
 	int exit_code;
 };
@@ -231,6 +235,35 @@ static void on_lifeline(struct loop *l, struct watch *w, unsigned events)
 		  loop_now(l) + (uint64_t)k->h->conf->s.graceful_timeout * NS_PER_MS);
 }
 
+/* ---- the cache ---- */
+
+#define SWEEP_SEGMENTS 16u /* looked at at a time */
+#define SWEEP_PAUSE_NS (10 * NS_PER_MS)
+
+/* A round by and by, so that the loop is not held; rounds at CACHE_CLEANUP_INTERVAL, or sooner if
+ * there is much to take away. */
+static void on_sweep(struct loop *l, struct timer *t)
+{
+	struct keeper *k = self;
+	uint64_t now = loop_now(l);
+
+	if (!shm_cache_sweep(k->h->shm, k->h->slot, &k->sweep, SWEEP_SEGMENTS, now)) {
+		timer_arm(l, t, now + SWEEP_PAUSE_NS);
+		return;
+	}
+	k->swept_ns = now;
+}
+
+static void sweep_if_due(struct keeper *k, uint64_t now)
+{
+	uint64_t interval = (uint64_t)k->h->conf->s.cache_cleanup_interval * NS_PER_MS;
+
+	if (shm_cache_object_max(&k->h->shm->geo) == 0 || timer_armed(&k->sweeper))
+		return;
+	if (now - k->swept_ns >= interval || shm_cache_sweep_due(k->h->shm))
+		timer_arm(k->loop, &k->sweeper, now);
+}
+
 /* ---- beat ---- */
 
 static void watch_listener(struct keeper *k, bool on)
@@ -252,6 +285,9 @@ static void on_beat(struct loop *l, struct timer *t)
 	}
 	flush(k);
 	tell_losses(k, false);
+	sweep_if_due(k, now);
+	if (!k->orphan)
+		warm_beat(k->warm);
 	if (k->orphan && !sample_others_live(k->h))
 		k->leave = true;
 }
@@ -335,15 +371,19 @@ static int boot_serve(struct keeper *k)
 
 static int boot(struct keeper *k)
 {
+	bool again = shm_get(&shm_slot(k->h->shm, k->h->slot)->incarnation) > 1;
 	int rc;
 
-	if (loop_init(&k->loop, serve_timers(CONNECTIONS) + OWN_TIMERS) != 0)
+	if (loop_init(&k->loop, serve_timers(CONNECTIONS) + OWN_TIMERS +
+		      warm_timers(k->h->conf)) != 0)
 		return -errno;
-	if (shm_get(&shm_slot(k->h->shm, k->h->slot)->incarnation) > 1)
+	if (again)
 		log_file_mend(k->h->access_log); /* the one before us may have been killed */
 	rc = drain_new(k->h, &k->drain);
 	if (rc == 0)
 		rc = sample_new(k->h, &k->sample);
+	if (rc == 0)
+		rc = warm_new(k->h, k->loop, again, &k->warm);
 	if (rc == 0)
 		rc = boot_serve(k);
 	if (rc != 0)
@@ -356,6 +396,8 @@ static int boot(struct keeper *k)
 	k->flush.cb = on_flush;
 	k->deadline.cb = on_deadline;
 	k->beat.cb = on_beat;
+	k->sweeper.cb = on_sweep;
+	k->swept_ns = loop_now(k->loop);
 	timer_arm(k->loop, &k->beat, loop_now(k->loop) + BEAT_NS);
 	return 0;
 }
@@ -398,6 +440,7 @@ int keeper_main(const struct heritage *h)
 	}
 	serve_free(k.serve);
 	sample_free(k.sample);
+	warm_free(k.warm);
 	drain_free(k.drain);
 	loop_free(k.loop);
 	dump_close();

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "master/master_priv.h"
+#include "shm/cache.h"
 #include "shm/rate.h"
 #include "shm/sem.h"
 
@@ -22,6 +23,18 @@ void master_geometry(const struct conf *c, int64_t workers_max, struct shm_geome
 			 (uint32_t)c->s.module_histograms);
 	geo->permits = SPARE_PERMITS + conf_policy_permits(c->policy);
 	geo->rate_keys = conf_policy_entries(c->policy);
+	if (!shm_cache_geometry(geo, c->cache_bytes))
+		(void)shm_cache_geometry(geo, 0); /* less than the least, which has been told */
+}
+
+void master_cache_apply(struct master *m, const struct conf *c)
+{
+	_Static_assert((int)CONF_POLICY_LRU == SHM_CACHE_LRU &&
+		       (int)CONF_POLICY_LFU == SHM_CACHE_LFU &&
+		       (int)CONF_POLICY_FIFO == SHM_CACHE_FIFO, "the same words");
+	if (shm_cache_object_max(&m->shm.geo) > 0)
+		shm_cache_set(&m->shm, (enum shm_cache_policy)c->s.cache_policy,
+			      (uint64_t)c->s.max_cache_size);
 }
 
 /* ---- semaphores ---- */
@@ -197,5 +210,6 @@ void master_limits_apply(struct master *m, const struct conf *from, const struct
 		apply_sem(m, from, &to->policy->sem[i], generation);
 	for (size_t i = 0; i < to->policy->nrates; i++)
 		apply_rate(m, from, &to->policy->rate[i], generation);
+	master_cache_apply(m, to);
 	master_wake_all(m);
 }

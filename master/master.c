@@ -91,6 +91,39 @@ static bool lower_workers(struct master *m, struct conf *c)
 	return true;
 }
 
+#define MB (1u << 20)
+
+static bool fits(const struct conf *c)
+{
+	struct shm_geometry geo;
+
+	master_geometry(c, c->s.workers_max, &geo);
+	return shm_size_for(&geo) <= shm_room();
+}
+
+/* What nobody has asked for gives way: the cache down to a least, then workers, then all of the
+ * cache. */
+static bool make_fit(struct master *m, struct conf *c, uint64_t need)
+{
+	uint64_t room = shm_room(), had = c->cache_bytes, over = need > room ? need - room : 0;
+	bool gives = c->s.cache_memory == CONF_UNSET && had > 0;
+
+	over = (over + MB + MB - 1) / MB * MB; /* one more: not all of it goes by its size */
+	if (!(conf_lower_cache(c, had > over ? had - over : 0) && fits(c)) &&
+	    !lower_workers(m, c)) {
+		if (!gives)
+			return false;
+		c->cache_bytes = 0;
+		if (!fits(c) && !lower_workers(m, c))
+			return false;
+	}
+	if (c->cache_bytes != had)
+		log_warnx("CACHE_MEMORY: %llu bytes do not fit into the %llu that are free in "
+			  "/dev/shm: lowered to %llu", (unsigned long long)had,
+			  (unsigned long long)room, (unsigned long long)c->cache_bytes);
+	return true;
+}
+
 static int open_segment(struct master *m, struct conf *c)
 {
 	char name[200]; /* NAME_MAX is 255 */
@@ -105,7 +138,7 @@ static int open_segment(struct master *m, struct conf *c)
 		master_default_shm_name(c, name, sizeof(name));
 	master_geometry(c, c->s.workers_max, &geo);
 	rc = shm_create(&m->shm, name, &geo, &gone, &need);
-	if (rc == -ENOSPC && lower_workers(m, c)) {
+	if (rc == -ENOSPC && make_fit(m, c, need)) {
 		master_geometry(c, c->s.workers_max, &geo);
 		rc = shm_create(&m->shm, name, &geo, &stale, &need);
 	}
@@ -125,6 +158,7 @@ static int open_segment(struct master *m, struct conf *c)
 	if (stale)
 		log_info("Removed the segment %s of an instance that is gone", name);
 	m->nslots = m->shm.geo.slots;
+	master_cache_apply(m, c);
 	log_debug("Segment %s: %zu bytes, %u slots", name, m->shm.size, m->nslots);
 	return 0;
 }

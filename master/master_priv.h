@@ -269,6 +269,8 @@ int master_limits_enter(struct master *m, const struct conf *c, uint32_t generat
 			size_t cap);
 void master_limits_apply(struct master *m, const struct conf *from, const struct conf *to,
 			 uint32_t generation);
+/* What the configuration says of the cache as a whole. */
+void master_cache_apply(struct master *m, const struct conf *c);
 void master_reload_fail(struct master *m, const char *why);
 bool master_reloading(const struct master *m);
 void master_generation_end(struct generation *g); /* frees what it owns; it is none then */

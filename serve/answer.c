@@ -166,6 +166,11 @@ void request_fields_clear(struct request *r)
 	r->extra_len = 0;
 }
 
+size_t request_fields_room(const struct request *r)
+{
+	return EXTRA_MAX - r->extra_len;
+}
+
 void request_field_lines(struct request *r, struct slice lines)
 {
 	CHECK(!r->head_done && lines.len <= EXTRA_MAX - r->extra_len);
@@ -255,6 +260,7 @@ void request_answer(struct request *r, int status, struct slice type, struct sli
 
 	answer_done(r);
 	len = coding_bytes(r, status, type, &body);
+	tap_head(r, &status, type, r->gzip ? SEEN_IN_PIECES : SEEN_WHOLE, &body, &len);
 	if (!put_head(r, status, type, len))
 		return;
 	send_copy(r, body);
@@ -271,12 +277,13 @@ void request_answer_ref(struct request *r, int status, struct slice type, struct
 	if (release)
 		request_on_release(r, release, arg);
 	len = coding_bytes(r, status, type, &out);
+	tap_head(r, &status, type, r->gzip ? SEEN_IN_PIECES : SEEN_WHOLE, &out, &len);
 	if (!put_head(r, status, type, len))
 		return;
 	if (out.p != body.p)
 		send_copy(r, out);
-	else if (r->gzip || !copy_behind(r, body, COPY_MAX))
-		send_from(r, body.p, body.len);
+	else if (r->gzip || !copy_behind(r, out, COPY_MAX))
+		send_from(r, out.p, out.len);
 	answered(r);
 }
 
@@ -285,11 +292,91 @@ void request_answer_take(struct request *r, int status, struct slice type, char 
 	request_answer_ref(r, status, type, (struct slice){heap, len}, free, heap);
 }
 
+/* On to the part that byte `skip` of what is left lies in. */
+static void skip_parts(struct request *r, uint64_t skip)
+{
+	r->part_off += skip;
+	while (r->part_left > 0) {
+		uint64_t len = r->part(r->part_arg, r->part_at).len;
+
+		if (r->part_off < len)
+			break;
+		r->part_off -= len;
+		r->part_at++;
+	}
+}
+
+/* What is left of an answer in parts. */
+static void copy_parts(struct request *r, char *to)
+{
+	while (r->part_left > 0) {
+		struct slice s = r->part(r->part_arg, r->part_at);
+		uint64_t n = s.len - r->part_off;
+
+		if (n > r->part_left)
+			n = r->part_left;
+		memcpy(to, s.p + r->part_off, n);
+		to += n;
+		r->part_left -= n;
+		skip_parts(r, n);
+	}
+}
+
+void request_answer_parts(struct request *r, int status, struct slice type,
+			  const struct request_parts *p)
+{
+	struct buf *b;
+
+	answer_done(r);
+	if (p->release)
+		request_on_release(r, p->release, p->release_arg);
+	r->coding = CODING_NONE;
+	if (!put_head(r, status, type, (int64_t)p->len))
+		return;
+	r->part = p->part;
+	r->part_arg = p->arg;
+	r->part_at = 0;
+	r->part_off = 0;
+	r->part_left = r->no_body ? 0 : p->len;
+	skip_parts(r, p->offset);
+	b = r->conn->out;
+	r->kind = ANS_PARTS;
+	if (r->no_body || (p->len <= COPY_MAX && p->len <= b->cap - b->end)) {
+		r->kind = ANS_COPIED;
+		r->produced = true;
+		r->body_sent = r->part_left;
+		copy_parts(r, b->data + b->end);
+		b->end += (uint32_t)r->body_sent;
+		release_source(r);
+	}
+	answered(r);
+}
+
+void request_own_rest(struct request *r)
+{
+	uint64_t len = r->part_left;
+	char *copy;
+
+	if (r->kind != ANS_PARTS || r->produced)
+		return;
+	copy = malloc(len > 0 ? len : 1);
+	if (!copy) {
+		conn_die(r->conn);
+		return;
+	}
+	copy_parts(r, copy);
+	release_source(r);
+	request_on_release(r, free, copy);
+	send_from(r, copy, len);
+	r->part_off = 0;
+}
+
 void request_answer_pull(struct request *r, int status, struct slice type, int64_t total,
 			 request_fill_f *fill, void *arg)
 {
 	int64_t len = coding_pull(r, status, type, total);
 
+	tap_head(r, &status, type, SEEN_IN_PIECES, NULL, &len);
 	if (!put_head(r, status, type, len))
 		return;
 	r->kind = ANS_PULL;
@@ -315,6 +402,8 @@ void request_answer_file(struct request *r, int status, struct slice type, int f
 	coded = coding_file(r, status, type, fd, offset, len, &small);
 	if (small.p)
 		close(fd);
+	tap_head(r, &status, type, small.p ? SEEN_WHOLE : r->gzip ? SEEN_IN_PIECES : SEEN_NOT,
+		 &small, &coded);
 	if (!put_head(r, status, type, coded)) {
 		if (!small.p)
 			close(fd);
@@ -420,6 +509,73 @@ static bool push_mem(struct request *r)
 	return r->part_left == 0;
 }
 
+#define PARTS_IOV 16
+
+/* Fills in what is to be sent next: the output, and as many parts as there is room for. */
+static int parts_iov(const struct request *r, struct iovec iov[PARTS_IOV + 1], uint64_t *ret_body)
+{
+	struct buf *b = r->conn->out;
+	uint64_t left = r->part_left, off = r->part_off;
+	uint32_t at = r->part_at;
+	int n = 0;
+
+	if (b && b->end > b->start)
+		iov[n++] = (struct iovec){b->data + b->start, b->end - b->start};
+	for (; left > 0 && n <= PARTS_IOV; at++, off = 0) {
+		struct slice s = r->part(r->part_arg, at);
+		uint64_t len = s.len - off < left ? s.len - off : left;
+
+		iov[n++] = (struct iovec){(char *)(uintptr_t)s.p + off, len};
+		left -= len;
+	}
+	*ret_body = r->part_left - left;
+	return n;
+}
+
+static bool push_parts(struct request *r)
+{
+	struct conn *c = r->conn;
+	uint64_t budget = FLUSH_MAX;
+
+	while (r->part_left > 0) {
+		struct buf *b = c->out;
+		size_t head = b ? b->end - b->start : 0, n;
+		struct iovec iov[PARTS_IOV + 1];
+		uint64_t body;
+		struct msghdr msg = {.msg_iov = iov,
+				     .msg_iovlen = (size_t)parts_iov(r, iov, &body)};
+		ssize_t w;
+
+		if (body == r->part_left) { /* this may be the last write */
+			account_answer(r, body);
+			account_flush(r->serve);
+		}
+		w = sendmsg(c->watch.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (w < 0)
+			return write_failed(r);
+		wrote(r, (size_t)w);
+		n = (size_t)w < head ? (size_t)w : head;
+		if (b)
+			b->start += (uint32_t)n;
+		n = (size_t)w - n;
+		r->part_left -= n;
+		r->body_sent += n;
+		skip_parts(r, n);
+		if ((size_t)w < head + body) {
+			c->blocked = true;
+			break;
+		}
+		if (n >= budget && r->part_left > 0) {
+			c->blocked = true; /* the others' turn */
+			break;
+		}
+		budget -= n < budget ? n : budget;
+	}
+	if (r->part_left == 0)
+		release_source(r);
+	return r->part_left == 0;
+}
+
 static bool push_file(struct request *r)
 {
 	struct conn *c = r->conn;
@@ -470,6 +626,9 @@ void answer_piece(struct request *r, struct buf *b, size_t n)
 {
 	if (n == 0)
 		return; /* as a chunk it would be the last one */
+	if (r->taps)
+		tap_piece(r, (struct slice){
+			b->data + b->end + (r->chunked_out ? CHUNK_HEAD : 0), n});
 	if (r->chunked_out) {
 		struct http_out o = {.p = b->data + b->end, .cap = CHUNK_HEAD};
 
@@ -586,6 +745,9 @@ bool answer_push(struct request *r)
 	case ANS_MEM:
 		whole = push_mem(r);
 		break;
+	case ANS_PARTS:
+		whole = push_parts(r);
+		break;
 	case ANS_FILE:
 		whole = push_file(r);
 		break;
@@ -599,6 +761,7 @@ bool answer_push(struct request *r)
 
 void answer_release(struct request *r)
 {
+	tap_end(r, r->produced && !r->failed);
 	coding_release(r);
 	if (r->kind == ANS_FILE)
 		close(r->file_fd);

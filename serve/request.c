@@ -206,6 +206,7 @@ static void reset(struct request *r, struct conn *c)
 	r->gone_cb = r->hangup_cb = NULL;
 	r->on_end = NULL;
 	r->rules = &no_rules;
+	r->taps = NULL;
 	r->route = 0;
 	r->client_known = false;
 	r->extra_len = r->arena_used = 0;

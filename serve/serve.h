@@ -110,6 +110,7 @@ void request_field(struct request *r, struct slice name, struct slice value);
 /* Whole lines ("name: value\r\n") that have been checked, up to REQUEST_FIELDS_MAX in all. */
 void request_field_lines(struct request *r, struct slice lines);
 void request_fields_clear(struct request *r);
+size_t request_fields_room(const struct request *r); /* bytes of lines that it can take yet */
 #define REQUEST_FIELDS_MAX 4096u
 /* Called once when the answer needs its memory or source no more, whatever became of it: before one
  * of the answers below. */
@@ -123,6 +124,25 @@ void request_answer_ref(struct request *r, int status, struct slice content_type
 /* 1b. Whole, heap memory given away (freed after the write). */
 void request_answer_take(struct request *r, int status, struct slice content_type, char *heap,
 			 size_t len);
+/*
+ * 1c. Whole, in parts that stay as they are until release(arg) is called: of all their bytes `len`
+ * from `offset` on. It goes out as it is: nothing is compressed. `part` is asked for each part
+ * below `nparts`, perhaps several times.
+ */
+typedef struct slice request_part_f(const void *arg, uint32_t i);
+struct request_parts {
+	request_part_f *part;
+	const void *arg;
+	uint32_t nparts;
+	uint64_t offset, len;
+	void (*release)(void *arg);
+	void *release_arg;
+};
+void request_answer_parts(struct request *r, int status, struct slice content_type,
+			  const struct request_parts *p);
+/* What is left to be sent of such an answer is copied: it is released before this returns (or the
+ * connection is given up, for want of memory). */
+void request_own_rest(struct request *r);
 /* 2. Pulled: `fill` is asked for up to `cap` bytes whenever the client can take more; returns the
  * number of bytes, 0 = nothing yet (request_body_more() later), -1 = failed (the connection is cut
  * so that the client sees it). total < 0: unknown length, chunked; then *ret_end = true ends it. */
@@ -140,6 +160,38 @@ void request_problem(struct request *r, int status, const char *detail);
  * the request has violated (NULL-terminated; NULL = none). */
 void request_problem_about(struct request *r, int status, const char *detail, const char *type,
 			   const char *const *policies);
+/*
+ * Who looks on while a request is answered, and has a say in the head. `head` is called once, just
+ * before the head is made, if it comes to that; it may add fields. `piece` gets the bytes of a body
+ * that is SEEN_IN_PIECES, as they are sent but for the framing of chunks. `end` is called once,
+ * when the answer is in the output whole (before its last bytes leave), or will not be. NULL for
+ * what nobody wants to hear. It lies in the caller's memory until `end`.
+ */
+enum request_seen { SEEN_WHOLE, SEEN_IN_PIECES, SEEN_NOT };
+struct request_view {
+	int status;                /* of a body SEEN_WHOLE it may be made 304: no body is sent then,
+				    * and the fields are sent as they stand afterwards */
+	struct slice type;
+	struct slice lines;        /* the fields, but for those that the server makes */
+	bool coded;                /* ... and it is the server that compresses */
+	enum request_seen seen;
+	struct slice body;         /* SEEN_WHOLE: as it is sent */
+	int64_t len;               /* of the body; -1 = not known */
+};
+struct request_tap {
+	struct request_tap *next;
+	void (*head)(struct request_tap *t, struct request *r, struct request_view *v);
+	void (*piece)(struct request_tap *t, struct slice data);
+	void (*end)(struct request_tap *t, struct request *r, bool whole);
+};
+void request_tap(struct request *r, struct request_tap *t);
+
+/* If-None-Match and If-Modified-Since are no more among the fields: its answer shall be a whole
+ * one. */
+void request_hide_conditions(struct request *r);
+/* Would its answer be compressed, if its type and size allow that? */
+bool request_takes_gzip(const struct request *r);
+
 /* Is the client one that may see the server's own status? false: it has been told so by a 403. */
 bool request_may_see_status(struct request *r);
 

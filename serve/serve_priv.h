@@ -81,7 +81,7 @@ enum coding {
 	CODING_GZIP
 };
 
-enum answer_kind { ANS_NONE, ANS_COPIED, ANS_MEM, ANS_PULL, ANS_FILE };
+enum answer_kind { ANS_NONE, ANS_COPIED, ANS_MEM, ANS_PARTS, ANS_PULL, ANS_FILE };
 
 struct request {
 	struct request *next;      /* in the pool */
@@ -117,6 +117,9 @@ struct request {
 	void (*release)(void *arg); /* called when the answer needs its memory or source no more */
 	void *release_arg;
 	uint64_t part_off, part_left;
+	request_part_f *part;
+	const void *part_arg;
+	uint32_t part_at;          /* which part is sent; part_off: from where in it */
 	int file_fd;
 	request_fill_f *fill;
 	void *fill_arg;
@@ -131,6 +134,7 @@ struct request {
 	void *gone_arg;
 	struct request_end *on_end;
 	const struct request_rules *rules;
+	struct request_tap *taps;
 	uint32_t route;
 	uint32_t row;              /* UINT32_MAX = none */
 	struct net_addr client;
@@ -237,6 +241,14 @@ void request_abort(struct request *r);
 uint64_t request_body_due(const struct request *r); /* MIN_BODY_RATE */
 /* Ends a request that is late or too large: a problem document if the head is not out yet. */
 void request_fail(struct request *r, int status, const char *detail);
+
+/* tap.c */
+/* Before the head is made. `body` is NULL unless it is SEEN_WHOLE; with `len` it becomes what is to
+ * be sent. */
+void tap_head(struct request *r, int *status, struct slice type, enum request_seen seen,
+	      struct slice *body, int64_t *len);
+void tap_piece(const struct request *r, struct slice data);
+void tap_end(struct request *r, bool whole);
 
 /* answer.c */
 void answer_date(struct serve *s);

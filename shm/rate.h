@@ -78,7 +78,7 @@ struct shm_rate_say {
 	uint32_t remaining;              /* that it would admit now; a charged one is off */
 	uint64_t reset_ns;               /* until there is more than `remaining`; 0 = never more */
 	uint64_t retry_ns;               /* until the next would be admitted; 0 if this one was */
-	uint64_t window_ns;              /* the period, for RateLimit-Policy */
+	uint64_t window_ns;              /* the period; of a bucket: until all is back */
 };
 
 /*

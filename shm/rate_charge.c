@@ -118,6 +118,8 @@ void shm_rate_say(const struct shm *s, const struct shm_rate_use *use, uint64_t 
 		return;
 	ret->quota = r.quota;
 	ret->window_ns = r.period_ns;
+	if (r.algorithm == SHM_RATE_BUCKET) /* the step is rounded up: not a second more for that */
+		ret->window_ns = r.quota * (r.step_ns - 1) + 1;
 	if (use->full && !use->admitted && r.sets > 0) {
 		ret->retry_ns = ret->reset_ns = rate_table_wait_ns(&r, use->hash, now_ns);
 		return;

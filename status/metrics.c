@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "shm/cache.h"
 #include "shm/rate.h"
 #include "shm/sem.h"
 #include "status/status_priv.h"
@@ -511,6 +512,123 @@ static void ratelimit_overflows(struct text *t)
 	}
 }
 
+/* ---- the cache ---- */
+
+struct counted { const char *word; uint64_t n; };
+
+static bool read_cache(const struct text *t, struct shm_cache_view *ret)
+{
+	if (shm_cache_object_max(&t->v->shm->geo) == 0)
+		return false;
+	*ret = (struct shm_cache_view){0};
+	shm_cache_read(t->v->shm, ret);
+	return true;
+}
+
+static void sample_words(struct text *t, const char *label, const struct counted *list, size_t n)
+{
+	char labels[64];
+
+	for (size_t i = 0; i < n; i++) {
+		snprintf(labels, sizeof(labels), "%s=\"%s\"", label, list[i].word);
+		sample(t, labels, list[i].n);
+	}
+}
+
+static uint64_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+static void cache_requests(struct text *t)
+{
+	struct shm_cache_view v;
+
+	if (!read_cache(t, &v))
+		return;
+	const uint64_t *n = v.count;
+	const struct counted list[] = {
+		{"hit", less(n[SHM_CACHE_HITS], n[SHM_CACHE_PASSED])},
+		{"stale", n[SHM_CACHE_STALES]},
+		{"miss", less(n[SHM_CACHE_MISSES], n[SHM_CACHE_COLLAPSED])},
+		{"collapsed", n[SHM_CACHE_COLLAPSED]},
+		{"pass", n[SHM_CACHE_PASSED]},
+		{"bypass", n[SHM_CACHE_BYPASSED]},
+	};
+
+	sample_words(t, "result", list, sizeof(list) / sizeof(list[0]));
+}
+
+static void cache_removed(struct text *t)
+{
+	struct shm_cache_view v;
+
+	if (!read_cache(t, &v))
+		return;
+	const uint64_t *n = v.count;
+	const struct counted list[] = {
+		{"evicted", n[SHM_CACHE_EVICTED]}, {"expired", n[SHM_CACHE_EXPIRED]},
+		{"invalidated", n[SHM_CACHE_INVALIDATED]}, {"deleted", n[SHM_CACHE_DELETED]},
+		{"replaced", n[SHM_CACHE_REPLACED]},
+	};
+
+	sample_words(t, "reason", list, sizeof(list) / sizeof(list[0]));
+}
+
+static void cache_stored(struct text *t)
+{
+	struct shm_cache_view v;
+
+	if (read_cache(t, &v))
+		sample(t, "", v.count[SHM_CACHE_PUTS]);
+}
+
+static void cache_stored_bytes(struct text *t)
+{
+	struct shm_cache_view v;
+
+	if (read_cache(t, &v))
+		sample(t, "", v.count[SHM_CACHE_PUT_BYTES]);
+}
+
+static void cache_refused(struct text *t)
+{
+	struct shm_cache_view v;
+
+	if (read_cache(t, &v))
+		sample(t, "", v.count[SHM_CACHE_REFUSED]);
+}
+
+static void cache_items(struct text *t)
+{
+	struct shm_cache_view v;
+
+	if (read_cache(t, &v))
+		sample(t, "", v.items);
+}
+
+static void cache_bytes(struct text *t)
+{
+	struct shm_cache_view v;
+
+	if (!read_cache(t, &v))
+		return;
+	const struct counted list[] = {
+		{"capacity", v.segments * v.segment_bytes}, {"used", v.used_bytes},
+		{"live", v.live_bytes},
+	};
+
+	sample_words(t, "state", list, sizeof(list) / sizeof(list[0]));
+}
+
+static void cache_pins(struct text *t)
+{
+	struct shm_cache_view v;
+
+	if (read_cache(t, &v))
+		sample(t, "", v.pinned);
+}
+
 typedef void compute_f(struct text *t);
 static compute_f *const computed[M_COUNT] = {
 	[M_http_requests_total] = http_requests,
@@ -540,6 +658,14 @@ static compute_f *const computed[M_COUNT] = {
 	[M_ratelimit_decisions_total] = ratelimit_decisions,
 	[M_ratelimit_keys] = ratelimit_keys,
 	[M_ratelimit_overflows_total] = ratelimit_overflows,
+	[M_cache_requests_total] = cache_requests,
+	[M_cache_removed_total] = cache_removed,
+	[M_cache_stored_total] = cache_stored,
+	[M_cache_stored_bytes_total] = cache_stored_bytes,
+	[M_cache_refused_total] = cache_refused,
+	[M_cache_objects] = cache_items,
+	[M_cache_bytes] = cache_bytes,
+	[M_cache_pins] = cache_pins,
 };
 
 /* ---- the text ---- */

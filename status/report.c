@@ -319,8 +319,7 @@ bool status_make_status(const struct heritage *h, struct strbuf *out, int *statu
 	doc_put(&d, root, "module", status_module_json(&d, &v));
 	doc_put(&d, root, "semaphores", status_semaphores_json(&d, &v));
 	doc_put(&d, root, "rate_limits", status_rates_json(&d, &v));
-	/* Of a feature to come; there from the start, so that nobody has to ask whether it is. */
-	doc_put(&d, root, "cache", json_object());
+	doc_put(&d, root, "cache", status_cache_json(&d, &v));
 	doc_put(&d, root, "shm", shm_json(&d, &v));
 	doc_put(&d, root, "config", config_json(&d, &v));
 	doc_put(&d, root, "exits", exits_json(&d, &v));

@@ -35,8 +35,8 @@ static const struct endpoint {
 	{PATH("/api/v1/performance/resource-usage"), READ, NULL, NULL, NULL},
 	{PATH("/api/v1/control/semaphores/"), WRITE, NULL, TYPE_JSON, status_change_semaphore},
 	{PATH("/api/v1/control/rate-limits/"), WRITE, NULL, TYPE_JSON, status_change_rate},
-	{PATH("/api/v1/control/cache/purge"), WRITE, NULL, NULL, NULL},
-	{PATH("/api/v1/control/cache/invalidate"), WRITE, NULL, NULL, NULL},
+	{PATH("/api/v1/control/cache/purge"), WRITE, NULL, TYPE_JSON, status_purge_cache},
+	{PATH("/api/v1/control/cache/invalidate"), WRITE, NULL, TYPE_JSON, status_invalidate_cache},
 	{PATH("/api/v1/control/workers"), WRITE, NULL, NULL, NULL},
 };
 

@@ -57,6 +57,12 @@ struct status_problem {
 };
 void status_problem(struct strbuf *out, bool text, const struct status_problem *p);
 
+/* Makes invalid in the cache what a text means: a tag, or a pattern over tags and keys if it has a
+ * '*', '?' or '/'; at most SHM_CACHE_PATTERN_MAX bytes. */
+void status_cache_drop(struct shm *s, uint32_t slot, struct slice text);
+/* "draft:7" becomes "draft:7:*": it, and what lies below it. false: no room. */
+bool status_cache_widen(struct http_out *o);
+
 /* One access decision, for tests and for access: status. NULL = allowed; else why not (for the
  * 403). */
 enum status_need { STATUS_NEED_READ, STATUS_NEED_WRITE };

@@ -96,6 +96,11 @@ typedef int status_change_f(const struct heritage *h, struct slice name, const j
 			    struct strbuf *out, char *why, size_t cap);
 status_change_f status_change_semaphore, status_change_rate;
 
+/* ---- cache.c ---- */
+
+json_t *status_cache_json(struct doc *d, const struct status_view *v);
+status_change_f status_purge_cache, status_invalidate_cache;
+
 /* ---- documents: true, or false for want of memory; *status is 200 when called ---- */
 
 typedef bool status_make_f(const struct heritage *h, struct strbuf *out, int *status);

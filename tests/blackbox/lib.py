@@ -148,6 +148,8 @@ class Server:
                 f"/capricorn-test-{os.getpid()}-{next(_numbers)}"
             self.env["SHM_NAME"] = self.shm_name
         self.env.update({k: str(v) for k, v in (env or {}).items()})
+        if "cache_memory" not in (config or "") and preexec is None:
+            self.env.setdefault("CACHE_MEMORY", "1m")  # not 64m for each of them
         small = not any("worker" in str(a) or a == "-w" for a in [config or "", *args])
         if small and shm_is_small():
             self._be_small(workers or 1)

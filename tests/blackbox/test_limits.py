@@ -216,6 +216,8 @@ def test_a_live_change():
         assert spread(s, 3) == [200] * 3
         assert change(mode="enforce", rate=100000, burst=50).status == 200
         wait_until(lambda: s.get("/").status == 200, what="the new rate")
+        # 50 of 100000 an hour come back in 1.8 s.
+        assert s.get("/").header("RateLimit-Policy") == '"it";q=50;w=2'
         for body in ({"rate": 0}, {"mode": "x"}, {"speed": 1}, {}, {"burst": -1}):
             assert change(**body).status == 400, body
         r = s.request("POST", s.prefix + "/api/v1/control/rate-limits/it",

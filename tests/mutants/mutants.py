@@ -15,6 +15,9 @@ _SEM, _DIR, _RATE, _TABLE, _RULE, _CHARGE = (
     "shm/sem.c", "shm/sem_dir.c", "shm/rate.c", "shm/rate_table.c", "shm/rate_rule.c",
     "shm/rate_charge.c")
 _PRIV = "shm/rate_priv.h"
+CACHE, STEP_CACHE = ("cache",), ("step_cache",)
+_INDEX, _SEG, _BAN, _LEASE = (
+    "shm/cache.c", "shm/cache_seg.c", "shm/cache_ban.c", "shm/cache_lease.c")
 
 MUTANTS = [
     # ---- semaphores: the looks
@@ -130,4 +133,87 @@ MUTANTS = [
     ("charged without a compare", _CHARGE,
      "if (!atomic_compare_exchange_weak(r->state, &state, next))",
      "if (atomic_store(r->state, next), false)", RATE),
+    # ---- the cache
+    ("published before it is filled", _INDEX,
+     "\tfill_value(c, &r, p, z, list);\n\tif (z->nlist > 0)\n"
+     "\t\tcache_publish_large(c, slot, &r, main, list, z->nlist);\n"
+     "\tentry = cache_entry(p->hash, r.gen, r.seg, r.unit);\n"
+     "\tlinked = link_entry(c, slot, p->hash, p->key, entry, units);\n",
+     "\tif (z->nlist > 0)\n\t\tcache_publish_large(c, slot, &r, main, list, z->nlist);\n"
+     "\tentry = cache_entry(p->hash, r.gen, r.seg, r.unit);\n"
+     "\tlinked = link_entry(c, slot, p->hash, p->key, entry, units);\n"
+     "\tfill_value(c, &r, p, z, list);\n", STEP_CACHE),
+    ("pins are not looked at", _SEG, "(uint64_t)seg + 1)\n\t\t\t\treturn true;",
+     "(uint64_t)seg + 1)\n\t\t\t\treturn false;", CACHE),
+    ("another one of the key stays", _INDEX,
+     "\tunlink_others(c, slot, p->hash, p->key, entry, SHM_CACHE_REPLACED);\n", "", CACHE),
+    ("what cannot be stored leaves what was there", _INDEX,
+     "\t\tunlink_others(&c, slot, p->hash, p->key, 0, SHM_CACHE_REPLACED);\n", "", CACHE),
+    ("the key is not compared", _INDEX, "return memcmp(x->v.key.p, key.p, key.len) == 0;",
+     "return true;", CACHE),
+    ("a use is not noted", _INDEX, "\t\tshm_set(freq, f + 1);\n", "\t\t;\n", CACHE),
+    ("who has left is forgotten", _SEG, "\t\t\tif (!w.main)\n\t\t\t\tremember(",
+     "\t\t\tif (false)\n\t\t\t\tremember(", CACHE),
+    ("stale for a moment too long", _INDEX, "if (now_ns >= stale_ns)", "if (now_ns > stale_ns)", CACHE),
+    ("a claim of the dead is not gone past", _SEG,
+     "\t(void)atomic_compare_exchange_strong(&c->used[r->seg], &at, at + size);\n", "",
+     STEP_CACHE),
+    ("a segment is not cleared", _SEG,
+     "\tmemset(cache_at(c, seg, 0), 0, (size_t)c->seg_units * CACHE_UNIT);\n", "", CACHE),
+    ("extents stay when their head leaves", _SEG,
+     "\t\tif (w.large)\n\t\t\tfree_extents(c, seg, w.gen);\n", "", CACHE),
+    ("a large object stays when it was replaced", _INDEX,
+     "\t\tcache_release_large(c, slot, seg, w.gen);\n}", "\t\t;\n}", CACHE),
+    ("items are not counted down", _INDEX, "\tatomic_fetch_sub(&c->head->items, 1);\n", "", CACHE),
+    ("units are not counted down", _INDEX, "\tatomic_fetch_sub(&c->head->units, units);\n", "",
+     CACHE),
+    ("the sweep corrects nothing", _SEG, "(void)cache_swap(&c.head->items, sw->items_before,",
+     "(void)cache_swap(&c.head->items, ~sw->items_before,", CACHE),
+    ("recovery leaves what was being opened", _SEG, "if (w.state == CACHE_OPENING)\n\t\t\t(void)",
+     "if (false)\n\t\t\t(void)", STEP_CACHE),
+    ("recovery leaves what was leaving", _SEG, "else if (w.state == CACHE_EVICTING)\n",
+     "else if (false)\n", STEP_CACHE),
+    ("recovery leaves extents", _SEG, "\tfree_extents(&c, CACHE_SEGS_MAX, 0);\n", "", STEP_CACHE),
+    ("recovery leaves pins", _SEG, "\t\tatomic_store(&c.slots[slot].pin[k], 0);\n", "\t\t;\n",
+     CACHE),
+    ("recovery leaves leases", _SEG, "\tcache_lease_recover(&c, slot);\n", "", CACHE),
+    ("recovery leaves invalidations", _SEG, "\tcache_ban_recover(&c, slot);\n", "", CACHE),
+    ("recovery takes what is another's", _SEG, "\t\tif (w.ref != slot)\n\t\t\tcontinue;\n", "",
+     ("cache_threads",)),
+    ("a birth that is too young", _BAN, "return atomic_load(&c.head->settled);",
+     "return atomic_load(&c.head->bans);", CACHE),
+    ("what is pending counts as looked at", _BAN,
+     "\t\tgap |= word_state(w) == CACHE_BAN_PENDING;\n", "", CACHE),
+    ("an invalidation is done before it is said", _BAN,
+     "\tfor (size_t i = 0; i < parts; i++) {\n\t\tuint32_t bytes;\n\n\t\tmemcpy(&bytes, (const",
+     "\tcache_swap(&b->word, mine, ban_word(n, slot, CACHE_BAN_DONE));\n"
+     "\tsettle(c);\n\tshm_set(&b->word, mine);\n"
+     "\tfor (size_t i = 0; i < parts; i++) {\n\t\tuint32_t bytes;\n\n\t\tmemcpy(&bytes, (const",
+     STEP_CACHE),
+    ("an invalidation writes into the cell of another", _BAN,
+     "while (!cache_swap(&b->part[i], was, to));", "while (shm_set(&b->part[i], to), false);",
+     STEP_CACHE),
+    ("an extent gets the generation of its head", _SEG, ".ref = room->seg, .gen = x.gen,",
+     ".ref = room->seg, .gen = room->gen,", CACHE),
+    ("what was moved is not looked at again", _INDEX, "\t\t\t--*i;\n", "\t\t\t;\n", STEP_CACHE),
+    ("what cannot be pinned is left", _INDEX, "\tif (unknown)\n", "\tif (false)\n", CACHE),
+    ("the sweep corrects what is right", _SEG,
+     "if (atomic_load(&c.head->links) != sw->links)", "if (false)", CACHE),
+    ("a deleted key is stored by who computed it before", _INDEX,
+     "\tcache_ban_key(&c, slot, hash);\n", "", CACHE),
+    ("the next number is not helped on", _BAN,
+     "\t\t\t(void)cache_swap(&c->head->bans, n - 1, n);\n\t\t\tcontinue;", "\t\t\tcontinue;",
+     CACHE),
+    ("a lease that is too old stays", _LEASE, "age > (patience_ns >> TIME_SHIFT) + 1;",
+     "false;", CACHE),
+    ("who waits does not say so", _LEASE,
+     "\tatomic_fetch_or(&c->lease_bits[(size_t)i * c->bit_words + slot / 64], 1ULL << slot % 64);\n",
+     "", CACHE),
+    ("nobody is poked", _LEASE, "\t\t\t\theritage_poke(h, to);\n", "\t\t\t\t;\n", CACHE),
+    ("a lease that has passed on is ended", _LEASE,
+     "(void)cache_swap(&c.leases[f->index], f->word, 0);",
+     "(void)atomic_exchange(&c.leases[f->index], 0);", CACHE),
+    ("who waits for a lease that is gone is not poked", _LEASE,
+     "(void)cache_swap(&c.leases[f->index], f->word, 0);",
+     "if (!cache_swap(&c.leases[f->index], f->word, 0))\n\t\treturn;", CACHE),
 ]

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "base/strbuf.h"
 #include "conf/conf.h"
 
 struct loaded {
@@ -76,6 +77,35 @@ static inline void write_file(const char *name, const char *text)
 	assert_non_null(f);
 	assert_int_equal(fputs(text, f) >= 0, 1);
 	assert_int_equal(fclose(f), 0);
+}
+
+static inline struct loaded load_yaml(const char *yaml)
+{
+	write_file("test.yaml", yaml);
+	return load_ok(ARGS("-c", "test.yaml"), NO_ENV);
+}
+
+/* The same of a file; `errors` has the places without the name of the file: "1:2: what: ...\n". */
+static inline void expect_wrong(const char *yaml, const char *errors)
+{
+	struct strbuf want;
+
+	strbuf_init(&want);
+	for (const char *p = errors; *p; p += strcspn(p, "\n") + 1)
+		strbuf_printf(&want, "test.yaml:%.*s\n", (int)strcspn(p, "\n"), p);
+	write_file("test.yaml", yaml);
+	expect_errors(ARGS("-c", "test.yaml"), NO_ENV, want.p);
+	strbuf_fini(&want);
+}
+
+static inline const struct conf_policy_route *route_named(const struct conf_policy *p,
+							   const char *name)
+{
+	for (size_t i = 0; i < p->nroutes; i++)
+		if (strcmp(p->route[i].name, name) == 0)
+			return &p->route[i];
+	fail_msg("there is no route %s", name);
+	return NULL;
 }
 
 /* Each group of tests works in an empty directory, so that no ./capricorn.yaml is found by chance.

@@ -223,17 +223,15 @@ static void test_contradictions(void **state)
 static void test_not_built(void **state)
 {
 	struct loaded l = load_ok(ARGS("--threads", "8"),
-				  ENV("CACHE_MEMORY=auto", "ENABLE_RATE_LIMITING=no",
-				      "RETRY_DELAY=0.5",
-				      "CACHE_POLICY=LRU"));
+				  ENV("PROXY_PROTOCOL=no", "RETRY_DELAY=0.5",
+				      "SERVER_TIMING=FALSE"));
 
 	(void)state;
 	assert_int_equal(l.conf->s.thread_pool_size, 8);
-	assert_int_equal(l.conf->s.cache_memory, CONF_UNSET);
 	unload(&l);
-	expect_errors(ARGS("--retry-count", "4"), ENV("CACHE_MEMORY=64m", "CONTROL_SOCKET=/x"),
-		      "environment variable CACHE_MEMORY: CACHE_MEMORY is not built yet; only its "
-		      "default (auto) is possible\n"
+	expect_errors(ARGS("--retry-count", "4"), ENV("PROXY_PROTOCOL=on", "CONTROL_SOCKET=/x"),
+		      "environment variable PROXY_PROTOCOL: PROXY_PROTOCOL is not built yet; only "
+		      "its default (off) is possible\n"
 		      "flag --retry-count: RETRY_COUNT is not built yet; only its default (3) is "
 		      "possible\n"
 		      "environment variable CONTROL_SOCKET: CONTROL_SOCKET is not built yet; only "

@@ -248,7 +248,12 @@ static void test_print_policy(void **state)
 		   "defaults: {rate_limits: [r], timeout: 1m, priority: low}\n"
 		   "routes:\n"
 		   "  - {path: /x, methods: [GET], semaphores: [{name: a, weight: 2}], max_body: 1k,\n"
-		   "     priority: {header: P, from: any}, access: status, stream_idle_timeout: 1}\n");
+		   "     priority: {header: P, from: any}, access: status, stream_idle_timeout: 1,\n"
+		   "     cache: {stale: 500ms, key: [path, \"query:a\", \"header:B\"], tags: [\"x:{header.C}\"]}}\n"
+		   "cache:\n"
+		   "  warmup: [{name: w, urls: [/x?a=1], schedule: \"@start\", host: \"h:1\"}]\n"
+		   "  invalidate: [{name: i, when: [\"PUT /x/{y}\"], patterns: [\"x:*\"],\n"
+		   "    tags: [\"y:{y}\"], cascade: yes}]\n");
 	l = load_ok(ARGS("-c", "test.yaml"), NO_ENV);
 	doc = printed(l.conf);
 	assert_string_equal(json_string_value(member(doc, "policy", "origin")), "file");
@@ -268,12 +273,22 @@ static void test_print_policy(void **state)
 		" \"defaults\": {\"semaphores\": [{\"name\": \"global\", \"weight\": 1}],"
 		" \"rate_limits\": [\"r\"], \"priority\": \"low\", \"timeout\": 60,"
 		" \"stream_idle_timeout\": null, \"max_body\": null, \"access\": \"open\","
+		" \"cache\": \"off\","
 		" \"place\": \"test.yaml:5:11\"},"
 		" \"routes\": [{\"path\": \"/x\", \"name\": \"/x\", \"methods\": [\"GET\"],"
 		" \"semaphores\": [{\"name\": \"a\", \"weight\": 2}, {\"name\": \"global\", \"weight\": 1}],"
 		" \"rate_limits\": [\"r\"], \"priority\": {\"header\": \"P\", \"from\": \"any\","
 		" \"default\": \"medium\"}, \"timeout\": 60, \"stream_idle_timeout\": 1,"
-		" \"max_body\": 1024, \"access\": \"status\", \"place\": \"test.yaml:7:5\"}]}",
+		" \"max_body\": 1024, \"access\": \"status\", \"cache\": {\"ttl\": 300, \"stale\": 0.5,"
+		" \"key\": [\"path\", \"query:a\", \"header:B\"], \"tags\": [\"x:{header.C}\"],"
+		" \"statuses\": [200], \"max_object\": null, \"place\": \"test.yaml:9:13\"},"
+		" \"place\": \"test.yaml:7:5\"}],"
+		" \"cache\": {\"warmup_concurrency\": 2, \"warmup\": [{\"name\": \"w\","
+		" \"urls\": [\"/x?a=1\"], \"schedule\": \"@start\", \"priority\": \"low\","
+		" \"host\": \"h:1\", \"place\": \"test.yaml:11:12\"}], \"invalidate\": [{"
+		" \"name\": \"i\", \"when\": [\"PUT /x/{y}\"], \"patterns\": [\"x:*\"],"
+		" \"tags\": [\"y:{y}\"], \"cascade\": true, \"async\": false,"
+		" \"place\": \"test.yaml:12:16\"}]}}",
 		0, NULL);
 	assert_non_null(want);
 	assert_true(json_equal(member(got, "semaphores", "a"), json_object_get(want, "a")));
@@ -281,6 +296,7 @@ static void test_print_policy(void **state)
 	assert_true(json_equal(json_object_get(got, "rate_limits"), json_object_get(want, "rates")));
 	assert_true(json_equal(json_object_get(got, "defaults"), json_object_get(want, "defaults")));
 	assert_true(json_equal(json_object_get(got, "routes"), json_object_get(want, "routes")));
+	assert_true(json_equal(json_object_get(got, "cache"), json_object_get(want, "cache")));
 	json_decref(want);
 	json_decref(doc);
 	unload(&l);

@@ -10,12 +10,6 @@ static void expect_yaml_errors(const char *yaml, const char *errors)
 	expect_errors(ARGS("-c", "test.yaml"), NO_ENV, errors);
 }
 
-static struct loaded load_yaml(const char *yaml)
-{
-	write_file("test.yaml", yaml);
-	return load_ok(ARGS("-c", "test.yaml"), NO_ENV);
-}
-
 static void test_values(void **state)
 {
 	struct loaded l = load_yaml("# comment\n"
@@ -94,9 +88,9 @@ static void test_places(void **state)
 static void test_sections(void **state)
 {
 	(void)state;
-	expect_yaml_errors("cache:\n  warmup: []\nupstreams: {a: b}\nalert: {}\nautoscale:\n"
+	expect_yaml_errors("reload:\n  delay: 1\nupstreams: {a: b}\nalert: {}\nautoscale:\n"
 			   "route: []\nreload: 1\nalerts: 2\n",
-			   "test.yaml:1:1: the section cache is not built yet\n"
+			   "test.yaml:1:1: the section reload is not built yet\n"
 			   "test.yaml:3:1: the section upstreams is not built yet\n"
 			   "test.yaml:4:1: the key \"alert\" is unknown\n"
 			   "test.yaml:5:1: the section autoscale is not built yet\n"

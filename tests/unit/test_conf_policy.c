@@ -2,36 +2,7 @@
 /* conf/policy*.c, members.c: the sections about limits and routes, with what follows from them. */
 #include "conf_help.h"
 
-#include "base/strbuf.h"
 #include "conf/conf_priv.h"
-
-static struct loaded load_yaml(const char *yaml)
-{
-	write_file("test.yaml", yaml);
-	return load_ok(ARGS("-c", "test.yaml"), NO_ENV);
-}
-
-/* `errors` has the places without the name of the file: "1:2: what: ...\n". */
-static void expect_wrong(const char *yaml, const char *errors)
-{
-	struct strbuf want;
-
-	strbuf_init(&want);
-	for (const char *p = errors; *p; p += strcspn(p, "\n") + 1)
-		strbuf_printf(&want, "test.yaml:%.*s\n", (int)strcspn(p, "\n"), p);
-	write_file("test.yaml", yaml);
-	expect_errors(ARGS("-c", "test.yaml"), NO_ENV, want.p);
-	strbuf_fini(&want);
-}
-
-static const struct conf_policy_route *route_named(const struct conf_policy *p, const char *name)
-{
-	for (size_t i = 0; i < p->nroutes; i++)
-		if (strcmp(p->route[i].name, name) == 0)
-			return &p->route[i];
-	fail_msg("there is no route %s", name);
-	return NULL;
-}
 
 static const struct conf_rate *rate_named(const struct conf_policy *p, const char *name)
 {
@@ -658,7 +629,6 @@ static void test_wrong_routes(void **state)
 		     "1h, or plain seconds)\n"
 		     "8:5: routes.0: needs a path\n"
 		     "9:5: routes.1: is not a list of \"key: value\"\n"
-		     "13:5: routes.2.cache: is not built yet\n"
 		     "10:11: routes.2.path: pattern \"/a//%41\": would never match, since paths are "
 		     "decoded before: write \"/a//A\"\n"
 		     "11:18: routes.2.semaphores.0: \"global\" is taken by every request, last of all, "
@@ -736,11 +706,11 @@ static void test_methods(void **state)
 static void test_all_at_once(void **state)
 {
 	(void)state;
-	write_file("test.yaml", "routes: [{path: x}]\nbacklog: 0\ncache: {}\nsemaphors: {}\n"
+	write_file("test.yaml", "routes: [{path: x}]\nbacklog: 0\nalerts: {}\nsemaphors: {}\n"
 				"routes: []\n");
 	expect_errors(ARGS("-c", "test.yaml", "--port=x"), ENV("RATE_LIMIT_BURST=1000001"),
 		      "test.yaml:2:10: backlog: \"0\" is not a whole number from 1 to 1048576\n"
-		      "test.yaml:3:1: the section cache is not built yet\n"
+		      "test.yaml:3:1: the section alerts is not built yet\n"
 		      "test.yaml:4:1: the key \"semaphors\" is unknown; did you mean semaphores?\n"
 		      "test.yaml:5:1: routes: is given twice; the first time in line 1\n"
 		      "environment variable RATE_LIMIT_BURST: \"1000001\" is not a whole number "
@@ -951,7 +921,9 @@ static void test_example_loads(void **state)
 	(void)state;
 	assert_int_equal(l.conf->policy->nsems, 3);
 	assert_int_equal(l.conf->policy->nrates, 2);
-	assert_int_equal(l.conf->policy->nroutes, 3);
+	assert_int_equal(l.conf->policy->nroutes, 4);
+	assert_int_equal(l.conf->policy->cache.nwarmups, 1);
+	assert_int_equal(l.conf->policy->cache.ninvalidations, 1);
 	unload(&l);
 }
 

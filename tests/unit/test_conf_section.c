@@ -6,7 +6,7 @@
 
 #include "base/strbuf.h"
 
-static struct loaded load_yaml(const char *yaml)
+static struct loaded load_section(const char *yaml)
 {
 	write_file("test.yaml", yaml);
 	write_file("big.so", "x");
@@ -15,7 +15,7 @@ static struct loaded load_yaml(const char *yaml)
 
 static void expect_json(const char *yaml, const char *json)
 {
-	struct loaded l = load_yaml(yaml), again;
+	struct loaded l = load_section(yaml), again;
 	struct strbuf back;
 	json_t *doc = json_loads(l.conf->module_json, 0, NULL);
 
@@ -26,7 +26,7 @@ static void expect_json(const char *yaml, const char *json)
 	/* It is a section itself. */
 	strbuf_init(&back);
 	strbuf_printf(&back, "module: %s\n", json);
-	again = load_yaml(back.p);
+	again = load_section(back.p);
 	assert_string_equal(again.conf->module_json, json);
 	strbuf_fini(&back);
 	unload(&again);
@@ -70,7 +70,7 @@ static void test_scalars(void **state)
 		snprintf(yaml, sizeof(yaml), "module:\n  v: %s\n  w: 1\n",
 			 strcmp(v[i].yaml, "-") == 0 ? "\n  -" : v[i].yaml);
 		snprintf(json, sizeof(json), "{\"v\":%s,\"w\":1}", v[i].json);
-		l = load_yaml(yaml);
+		l = load_section(yaml);
 		assert_string_equal(l.conf->module_json, json);
 		unload(&l);
 	}
@@ -93,7 +93,7 @@ static void test_long_texts(void **state)
 		}
 		strbuf_puts(&yaml, "\"}\n");
 		strbuf_puts(&json, "\"}");
-		struct loaded l = load_yaml(yaml.p);
+		struct loaded l = load_section(yaml.p);
 
 		assert_string_equal(l.conf->module_json, json.p);
 		strbuf_fini(&yaml);
@@ -116,7 +116,7 @@ static void expect_setting(const struct loaded *l, const char *path, const char 
 
 static void test_looking_into_it(void **state)
 {
-	struct loaded l = load_yaml("module:\n"
+	struct loaded l = load_section("module:\n"
 				    "  database: {host: db.internal, port: 05432, ratio: 1.50}\n"
 				    "  hosts: [a, 2, [x, {deep: yes}]]\n"
 				    "  on: true\n"
@@ -242,7 +242,7 @@ static void test_bounds(void **state)
 	(void)state;
 	strbuf_init(&yaml);
 	nest(&yaml, 31);
-	l = load_yaml(yaml.p);
+	l = load_section(yaml.p);
 	unload(&l);
 	strbuf_clear(&yaml);
 	nest(&yaml, 200);
@@ -293,7 +293,7 @@ static void test_without_a_module(void **state)
 
 static void test_shown(void **state)
 {
-	struct loaded l = load_yaml("module: {big: 9007199254740993, pi: 3.14, t: \"\\e\"}\n");
+	struct loaded l = load_section("module: {big: 9007199254740993, pi: 3.14, t: \"\\e\"}\n");
 	char *text = NULL;
 	size_t len;
 	FILE *f = open_memstream(&text, &len);
