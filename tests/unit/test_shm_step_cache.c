@@ -368,7 +368,7 @@ static void cut_scene(struct shm *s)
 
 /* An operation is stopped before and after each of its changes, others come and go, and then it
  * goes on: what it had in hand must not damage what they have made since. */
-static void held_up(operation_f *set, operation_f *op, operation_f *others, operation_f *rule)
+static void held_up(operation_f *set, operation_f *op, operation_f *others, operation_f *check)
 {
 	static struct path path;
 	unsigned n, tried = 0;
@@ -388,7 +388,7 @@ static void held_up(operation_f *set, operation_f *op, operation_f *others, oper
 			step_finish(pid);
 			tried++;
 		}
-		rule(&s);
+		check(&s);
 		fake_fini(&s);
 	}
 	print_message("held up at %u of %u moments\n", tried, n);
