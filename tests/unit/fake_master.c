@@ -421,11 +421,11 @@ static int run_master(const struct fm *f, const char *const settings[])
 	static const struct master_roles roles = {fake_worker, fake_keeper};
 	char *argv[] = {(char *)"capricorn", NULL};
 	char name[96], log[128];
-	char *env[32] = {(char *)"BIND=127.0.0.1:0", name, log};
+	char *env[32] = {(char *)"BIND=127.0.0.1:0", name, log, (char *)"CACHE_MEMORY=1m"};
 	struct conf_input in = {.argc = 1, .argv = argv, .env = env};
 	struct conf_report r;
 	struct conf *conf;
-	size_t n = 3;
+	size_t n = 4;
 
 	snprintf(name, sizeof(name), "SHM_NAME=/%s", f->shm);
 	snprintf(log, sizeof(log), "ERROR_LOG=%s", f->log);
