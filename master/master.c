@@ -91,8 +91,6 @@ static bool lower_workers(struct master *m, struct conf *c)
 	return true;
 }
 
-#define MB (1u << 20)
-
 static bool fits(const struct conf *c)
 {
 	struct shm_geometry geo;
@@ -101,16 +99,14 @@ static bool fits(const struct conf *c)
 	return shm_size_for(&geo) <= shm_room();
 }
 
-/* What nobody has asked for gives way: the cache down to a least, then workers, then all of the
- * cache. */
-static bool make_fit(struct master *m, struct conf *c, uint64_t need)
+/* What nobody has asked for gives way: the cache down to the least one (not to what is left: others
+ * need /dev/shm, too), then workers, then all of the cache. */
+static bool make_fit(struct master *m, struct conf *c)
 {
-	uint64_t room = shm_room(), had = c->cache_bytes, over = need > room ? need - room : 0;
+	uint64_t room = shm_room(), had = c->cache_bytes;
 	bool gives = c->s.cache_memory == CONF_UNSET && had > 0;
 
-	over = (over + MB + MB - 1) / MB * MB; /* one more: not all of it goes by its size */
-	if (!(conf_lower_cache(c, had > over ? had - over : 0) && fits(c)) &&
-	    !lower_workers(m, c)) {
+	if (!(conf_lower_cache(c, 0) && fits(c)) && !lower_workers(m, c)) {
 		if (!gives)
 			return false;
 		c->cache_bytes = 0;
@@ -138,7 +134,7 @@ static int open_segment(struct master *m, struct conf *c)
 		master_default_shm_name(c, name, sizeof(name));
 	master_geometry(c, c->s.workers_max, &geo);
 	rc = shm_create(&m->shm, name, &geo, &gone, &need);
-	if (rc == -ENOSPC && make_fit(m, c, need)) {
+	if (rc == -ENOSPC && make_fit(m, c)) {
 		master_geometry(c, c->s.workers_max, &geo);
 		rc = shm_create(&m->shm, name, &geo, &stale, &need);
 	}
