@@ -166,7 +166,7 @@ class Server:
         self._log_end = None
         self._expect_crash = False
         self._gone = False
-        with open(self.log_path, "ab") as log, room_in_shm(8 << 20 if small else 24 << 20):
+        with open(self.log_path, "ab") as log, room_in_shm(self._shm_bytes(small)):
             self.process = subprocess.Popen(
                 self.argv, env=self.env, cwd=self.cwd, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=stderr if stderr is not None else log,
@@ -186,6 +186,11 @@ class Server:
             self.env["WORKERS_MAX"] = str(workers + 3)
         self.env.setdefault("WORKER_CONNECTIONS", "256")
         self.env.setdefault("METRIC_ROUTES", "8")
+
+    def _shm_bytes(self, small):
+        """About what it takes of /dev/shm."""
+        cache = re.fullmatch(r"(\d+)m", self.env.get("CACHE_MEMORY", "8m"))
+        return (7 << 20 if small else 23 << 20) + (int(cache[1]) << 20 if cache else 0)
 
     def _wait_segment(self):
         """Until it has taken its room in /dev/shm: it listens after that."""
