@@ -423,6 +423,8 @@ def test_daemon_of_its_start_holds_no_listener(serve, tmp_path):
     try:
         assert len(mine) == 2
         assert s.get("/inline/echo/a").body == b"a"
+        # A child that has not run yet since it was forked has not closed anything.
+        wait_until(lambda: all(os.getsid(pid) == pid for pid in mine), what="daemons")
         for pid in mine:
             held = [os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")]
             assert not [h for h in held if h.startswith("socket:")], held
