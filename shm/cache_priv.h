@@ -70,7 +70,7 @@ struct cache_object {
 	_Atomic uint32_t size;   /* in units, of what is in its segment; 0 = nothing yet. By CAS */
 	uint16_t key_len, meta_len;
 	_Atomic uint64_t hash;   /* those who walk a segment read it before it is complete */
-	_Atomic uint64_t seq;    /* invalidations up to this one do not touch it; only rises */
+	_Atomic uint64_t seq;    /* invalidations up to this one do not touch it */
 	_Atomic uint64_t times;  /* fresh until, in ms (40 bits); stale for, in s (24 bits) */
 	uint32_t value_len;
 	uint16_t tags_len;
