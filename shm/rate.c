@@ -170,7 +170,7 @@ static void set_numbers(struct shm_rate_word *w, const struct shm_rate_spec *spe
 		spec->rate, spec->burst, spec->shadow, spec->allow_when_full, changed,
 	};
 
-	shm_set(&w->step_ns, (spec->period_ns + spec->rate - 1) / spec->rate);
+	shm_set(&w->hint, rate_step(spec->period_ns, spec->rate)); /* a window finds its own */
 	shm_set(&w->numbers, rate_numbers_pack(&n));
 }
 
@@ -262,7 +262,8 @@ int shm_rate_set(struct shm *s, uint32_t index, uint32_t rate, uint32_t burst, b
 						 rate_numbers_pack(&n)))
 			break;
 	}
-	shm_set(&s->rate_words[index].step_ns, (r.period_ns + rate - 1) / rate);
+	if (r.algorithm == SHM_RATE_BUCKET)
+		shm_set(&s->rate_words[index].hint, rate_step(r.period_ns, rate));
 	return 0;
 }
 

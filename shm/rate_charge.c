@@ -205,7 +205,17 @@ static inline void finish_one(struct shm *s, uint32_t slot, bool loop, struct sh
 	count_one(&s->rate_slots[slot].counts[use->rate], loop, o, charged);
 }
 
-/* The usual case apart, so that most of it stays in registers. */
+/* A window's hint; written only when it is another one, as every worker reads its line. */
+static void remember_window(struct shm *s, uint32_t rate, const struct rate_rule *r,
+			    uint64_t now_ns)
+{
+	_Atomic uint64_t *hint = &s->rate_words[rate].hint;
+	uint64_t number = now_ns / r->period_ns;
+
+	if (shm_get(hint) != number)
+		shm_set(hint, number);
+}
+
 static bool charge_only(struct shm *s, uint32_t slot, bool loop, struct shm_rate_use *use,
 			uint64_t now_ns)
 {
@@ -224,6 +234,8 @@ static bool charge_only(struct shm *s, uint32_t slot, bool loop, struct shm_rate
 		rate_table_charge(s, slot, &rule, use->hash, now_ns, &got);
 	else
 		charge_state(&rule, now_ns, &got);
+	if (rule.algorithm == SHM_RATE_WINDOW)
+		remember_window(s, use->rate, &rule, now_ns);
 	use->admitted = got.admitted;
 	use->full = got.full;
 	use->shadow = rule.shadow;
@@ -255,17 +267,62 @@ SELDOM static bool charge_several(struct shm *s, uint32_t slot, bool loop,
 	return charged;
 }
 
-bool shm_rate_charge(struct shm *s, uint32_t slot, bool loop, struct shm_rate_use *uses,
-		     uint32_t n, uint64_t now_ns, int *ret_refused)
+SELDOM static bool charge_any(struct shm *s, uint32_t slot, bool loop, struct shm_rate_use *uses,
+			      uint32_t n, uint64_t now_ns, int *ret_refused)
 {
 	bool charged;
 
-	CHECK(slot < s->geo.slots && n <= SHM_RATE_USES);
 	if (n != 1)
 		return charge_several(s, slot, loop, uses, n, now_ns, ret_refused);
 	charged = charge_only(s, slot, loop, uses, now_ns);
 	*ret_refused = charged ? -1 : 0;
 	return charged;
+}
+
+/*
+ * The usual charge: one limit without keys, not in shadow mode, that has room. The compare-and-swap
+ * begins when all before it is done, so what counts is how many steps that is, and that none of
+ * them waits for one of the others. false: it is another case, and nothing has been changed.
+ */
+static inline bool charge_usually(struct shm *s, uint32_t slot, bool loop,
+				  struct shm_rate_use *use, uint64_t now_ns)
+{
+	const struct shm_rate *e = &s->rates[use->rate];
+	struct shm_rate_word *w = &s->rate_words[use->rate];
+	struct rate_numbers n = rate_numbers_unpack(shm_get(&w->numbers));
+	uint64_t hint = shm_get(&w->hint), period_ns, state = shm_get(&w->state), next;
+	uint32_t algorithm;
+
+	if (atomic_load_explicit(&e->first_generation, memory_order_acquire) == 0 ||
+	    shm_get(&e->sets) != 0 || n.shadow)
+		return false;
+	algorithm = shm_get(&e->algorithm);
+	period_ns = shm_get(&e->period_ns);
+	if (algorithm == SHM_RATE_WINDOW)
+		next = rate_usual_window(state, now_ns, period_ns, hint, n.rate + n.burst);
+	else if (hint * n.rate - period_ns < n.rate) /* it is the step of these numbers */
+		next = rate_usual_bucket(state, now_ns, hint,
+					 rate_quota(SHM_RATE_BUCKET, n.rate, n.burst));
+	else
+		return false;
+	if (next == 0 || !atomic_compare_exchange_strong(&w->state, &state, next))
+		return false;
+	use->admitted = true;
+	use->full = use->shadow = false;
+	use->before = state;
+	use->after = use->state = next;
+	count(&s->rate_slots[slot].counts[use->rate], loop, RATE_ALLOWED);
+	return true;
+}
+
+bool shm_rate_charge(struct shm *s, uint32_t slot, bool loop, struct shm_rate_use *uses,
+		     uint32_t n, uint64_t now_ns, int *ret_refused)
+{
+	CHECK(slot < s->geo.slots && n <= SHM_RATE_USES && (n == 0 || uses->rate < SHM_RATES));
+	if (n != 1 || !charge_usually(s, slot, loop, uses, now_ns))
+		return charge_any(s, slot, loop, uses, n, now_ns, ret_refused);
+	*ret_refused = -1;
+	return true;
 }
 
 void shm_rate_prefetch(const struct shm *s, uint32_t rate, uint64_t hash)

@@ -20,7 +20,9 @@ struct shm_rate {            /* [M] published by `first_generation`; 0 = none */
 
 struct shm_rate_word {
 	SHM_ALIGNED _Atomic uint64_t numbers; /* rate, burst, mode: any process, see rate_rule.c */
-	_Atomic uint64_t step_ns;          /* hint: what follows from rate and period */
+	_Atomic uint64_t hint;             /* saves a division, and is looked at before it is
+					    * believed. Bucket: the step in ns, of rate and period;
+					    * window: the number of the one that is now */
 	SHM_ALIGNED _Atomic uint64_t state; /* any process, by compare-and-swap; not keyed */
 };
 
@@ -151,7 +153,7 @@ rate_rule_of(const struct shm *s, uint32_t rate, struct rate_rule *ret)
 	ret->quota = rate_quota(ret->algorithm, n.rate, n.burst);
 	if (ret->algorithm == SHM_RATE_WINDOW)
 		return true;
-	ret->step_ns = rate_step_of(ret->period_ns, n.rate, shm_get(&w->step_ns));
+	ret->step_ns = rate_step_of(ret->period_ns, n.rate, shm_get(&w->hint));
 	if (__builtin_mul_overflow(ret->step_ns, (uint64_t)ret->quota, &owed) ||
 	    owed > RATE_DEBT_MAX)
 		return false;
@@ -187,6 +189,44 @@ static inline enum rate_verdict rate_decide(const struct rate_rule *r, uint64_t 
 	/* Owed under other numbers than those of today (or the word was written on). */
 	*ret_next = now_ns + r->quota * r->step_ns;
 	return RATE_FORGIVE;
+}
+
+/*
+ * The same of the usual case, in fewer steps: 0 if it is another one, or the hint is wrong. The
+ * caller knows that the numbers are in range.
+ */
+static inline uint64_t rate_usual_bucket(uint64_t state, uint64_t now_ns, uint64_t step_ns,
+					 uint32_t quota)
+{
+	uint64_t full = state > now_ns ? state : now_ns;
+
+	return full - now_ns <= (quota - 1) * step_ns ? full + step_ns : 0;
+}
+
+/* A window's state: {count of the window before 21 | number of the window 22 | its count 21}. */
+#define RATE_COUNT_BITS 21
+#define RATE_BEFORE_SHIFT 43
+#define RATE_COUNT_MASK ((1u << RATE_COUNT_BITS) - 1)
+#define RATE_NUMBER_MASK ((1u << 22) - 1)
+_Static_assert(2 * RATE_COUNT_MAX < RATE_COUNT_MASK, "rate + burst is a count; marks are none");
+
+static inline uint32_t rate_window_number(uint64_t state)
+{
+	return (uint32_t)(state >> RATE_COUNT_BITS) & RATE_NUMBER_MASK;
+}
+
+static inline uint64_t rate_usual_window(uint64_t state, uint64_t now_ns, uint64_t period_ns,
+					 uint64_t number, uint32_t quota)
+{
+	uint64_t elapsed = now_ns - number * period_ns, before = state >> RATE_BEFORE_SHIFT;
+	uint32_t count = state & RATE_COUNT_MASK;
+
+	if (elapsed >= period_ns || rate_window_number(state) != (number & RATE_NUMBER_MASK) ||
+	    count >= quota ||
+	    (rate_u128)before * (period_ns - elapsed) >
+		    (rate_u128)(quota - count - 1) * period_ns)
+		return 0;
+	return state + 1;
 }
 
 /* Means the same as 0, for every process whose time is less than a second late. */

@@ -6,17 +6,14 @@
  *
  * Bucket (GCRA): the state is the time at which it is full again, in ns. What it owes, that time
  * less now, is at most quota x step; one more is admitted if it is at most (quota - 1) x step.
- * Window: {count of the window before 21 | number of the window 22 | its count 21}; the number is
- * now / period, modulo 2^22.
+ * Window: two counts and the number of the window, now / period modulo 2^22.
  */
 #include "shm/rate_priv.h"
 
-#define BITS 21
-#define COUNT_MASK ((1u << BITS) - 1)
-#define NUMBER_MASK ((1u << 22) - 1)
+#define COUNT_MASK RATE_COUNT_MASK
+#define NUMBER_MASK RATE_NUMBER_MASK
 #define AHEAD_MAX 1024u          /* windows that the time of one process may be behind another's */
 #define GRACE_NS 1000000000ULL   /* so late a clock may be without an entry being missed by it */
-_Static_assert(2 * RATE_COUNT_MAX < COUNT_MASK, "rate + burst is a count, and marks are none");
 _Static_assert(GRACE_NS <= RATE_PERIOD_MIN, "one window more is grace enough");
 
 /* ---- the numbers of a limit ---- */
@@ -49,12 +46,7 @@ struct window {
 
 static uint64_t window_pack(uint32_t before, uint32_t number, uint32_t count)
 {
-	return (uint64_t)before << 43 | (uint64_t)number << BITS | count;
-}
-
-static uint32_t window_number(uint64_t state)
-{
-	return (uint32_t)(state >> BITS) & NUMBER_MASK;
+	return (uint64_t)before << RATE_BEFORE_SHIFT | (uint64_t)number << RATE_COUNT_BITS | count;
 }
 
 static struct window window_of(uint64_t state, uint64_t period_ns, uint64_t now_ns)
@@ -64,8 +56,8 @@ static struct window window_of(uint64_t state, uint64_t period_ns, uint64_t now_
 		.number = (uint32_t)number & NUMBER_MASK,
 		.elapsed_ns = now_ns - number * period_ns,
 	};
-	uint32_t before = (uint32_t)(state >> 43), count = (uint32_t)state & COUNT_MASK;
-	uint32_t age = (w.number - window_number(state)) & NUMBER_MASK;
+	uint32_t before = (uint32_t)(state >> RATE_BEFORE_SHIFT), count = (uint32_t)state & COUNT_MASK;
+	uint32_t age = (w.number - rate_window_number(state)) & NUMBER_MASK;
 	uint32_t ahead = NUMBER_MASK + 1 - age;
 
 	if (age == 0) {
@@ -77,7 +69,7 @@ static struct window window_of(uint64_t state, uint64_t period_ns, uint64_t now_
 		/* Another process is in a later window: judged as at its beginning, when the one
 		 * before counts whole. Going back would lose what that window has admitted. */
 		w = (struct window){
-			.number = window_number(state), .before = before, .count = count,
+			.number = rate_window_number(state), .before = before, .count = count,
 			.early_ns = ahead * period_ns - w.elapsed_ns,
 		};
 	}
@@ -141,9 +133,9 @@ bool rate_is_idle(const struct rate_rule *r, uint64_t state, uint64_t now_ns)
 	now_ns = now_ns > GRACE_NS ? now_ns - GRACE_NS : 0;
 	if (r->algorithm != SHM_RATE_WINDOW)
 		return state <= now_ns;
-	if ((state >> 43) == 0 && (state & COUNT_MASK) == 0)
+	if ((state >> RATE_BEFORE_SHIFT) == 0 && (state & COUNT_MASK) == 0)
 		return true;
-	age = ((uint32_t)(now_ns / r->period_ns) - window_number(state)) & NUMBER_MASK;
+	age = ((uint32_t)(now_ns / r->period_ns) - rate_window_number(state)) & NUMBER_MASK;
 	return age >= 2 && age < NUMBER_MASK + 1 - AHEAD_MAX;
 }
 
@@ -160,7 +152,7 @@ uint64_t rate_idle_in_ns(const struct rate_rule *r, uint64_t state, uint64_t now
 	w = window_of(state, r->period_ns, then);
 	/* What its window has counted weighs until the next one ends. */
 	return early + w.early_ns - w.elapsed_ns +
-	       (w.number == window_number(state) ? 2 : 1) * r->period_ns;
+	       (w.number == rate_window_number(state) ? 2 : 1) * r->period_ns;
 }
 
 uint32_t rate_remaining(const struct rate_rule *r, uint64_t state, uint64_t now_ns)
@@ -206,11 +198,11 @@ bool rate_take_off(const struct rate_rule *r, uint64_t state, uint64_t before, u
 		return state == after;
 	}
 	/* Counts only add up, and an entry is not given away while its window counts. */
-	age = (window_number(state) - window_number(after)) & NUMBER_MASK;
+	age = (rate_window_number(state) - rate_window_number(after)) & NUMBER_MASK;
 	if (age == 0 && (state & COUNT_MASK) > 0) {
 		*ret = state - 1;
 		return true;
 	}
-	*ret = state - (1ULL << 43);
-	return age == 1 && (state >> 43) > 0;
+	*ret = state - (1ULL << RATE_BEFORE_SHIFT);
+	return age == 1 && (state >> RATE_BEFORE_SHIFT) > 0;
 }

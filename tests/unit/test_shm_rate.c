@@ -168,6 +168,20 @@ static uint32_t fresh(struct shm *s, const struct shm_rate_spec *spec, uint32_t 
 
 /* ---- decisions ---- */
 
+/* A hint of other numbers, or of another window: as another process may leave it at any time. */
+static void mislead(struct shm *s, uint32_t at, const struct shm_rate_spec *spec, uint64_t now,
+		    uint64_t *seed)
+{
+	uint64_t number = now / spec->period_ns;
+	const uint64_t hints[] = {
+		0, 1, spec->period_ns, rate_step(spec->period_ns, 1 + (uint32_t)(rnd(seed) % 1000)),
+		number - 1, number + 1, number + RATE_NUMBER_MASK + 1, rnd(seed),
+	};
+
+	if (rnd(seed) % 4 == 0)
+		shm_set(&s->rate_words[at].hint, hints[rnd(seed) % (sizeof(hints) / sizeof(*hints))]);
+}
+
 static void test_bucket(void **state)
 {
 	struct shm s;
@@ -188,6 +202,7 @@ static void test_bucket(void **state)
 
 			now += gap;
 			want = bucket_take(&b, now);
+			mislead(&s, at, &spec, now, &seed);
 			assert_int_equal(ask(&s, at, 0, now).admitted, want);
 			exact.credit += (int128)gap * spec.rate;
 			exact.last = now;
@@ -221,6 +236,7 @@ static void test_window(void **state)
 
 			now += random_gap(&spec, &seed);
 			want = counters_take(&c, &spec, now);
+			mislead(&s, at, &spec, now, &seed);
 			assert_int_equal(ask(&s, at, 0, now).admitted, want);
 			admitted += want;
 			refused += !want;
