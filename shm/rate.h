@@ -117,8 +117,8 @@ struct shm_rate_view {
 	uint64_t allowed, limited, shadowed, overflowed;
 };
 bool shm_rate_read(const struct shm *s, uint32_t rate, struct shm_rate_view *ret);
-/* Keys that have an entry which still means something; looks at the whole table (keeper,
- * status). */
+/* Keys that have an entry which still means something: counted in tables of up to 65536 entries, of
+ * larger ones told by so many of them, evenly spread. */
 uint64_t shm_rate_keys_in_use(const struct shm *s, uint32_t rate, uint64_t now_ns);
 
 #endif

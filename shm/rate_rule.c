@@ -56,7 +56,8 @@ static struct window window_of(uint64_t state, uint64_t period_ns, uint64_t now_
 		.number = (uint32_t)number & NUMBER_MASK,
 		.elapsed_ns = now_ns - number * period_ns,
 	};
-	uint32_t before = (uint32_t)(state >> RATE_BEFORE_SHIFT), count = (uint32_t)state & COUNT_MASK;
+	uint32_t before = (uint32_t)(state >> RATE_BEFORE_SHIFT);
+	uint32_t count = (uint32_t)state & COUNT_MASK;
 	uint32_t age = (w.number - rate_window_number(state)) & NUMBER_MASK;
 	uint32_t ahead = NUMBER_MASK + 1 - age;
 
