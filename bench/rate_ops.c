@@ -3,42 +3,17 @@
  * What a check of a rate limit costs when the time is given: in ns, and as a ratio to a plain
  * atomic counter in the same run; one process, and two at once on the same limits. Best of several.
  */
-#include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "base/clock.h"
+#include "bench/ops.h"
 #include "shm/rate.h"
-#include "shm/shm_priv.h"
 
-#define RUNS 7
 #define OPS 1000000u
 #define KEYS 1000000u
-#define PROCESSES 2
 
 static struct shm seg;
 static uint32_t bucket, window, keyed;
-
-struct shared {
-	_Atomic uint32_t arrived;
-	_Atomic uint64_t counter;
-	double best[PROCESSES];
-};
-static struct shared *shared;
-
-static void *map(size_t size)
-{
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-
-	if (p == MAP_FAILED)
-		abort();
-	return p;
-}
 
 static uint32_t intern(const char *name, enum shm_rate_algorithm a, uint32_t entries)
 {
@@ -70,14 +45,7 @@ static void init(void)
 {
 	shm_geometry_for(&seg.geo, 4, 100, 64, 0, 0);
 	seg.geo.rate_keys = 2u << 20;
-	seg.size = shm_size_for(&seg.geo);
-	seg.base = map(seg.size);
-	seg.claimed = calloc(seg.geo.slots, sizeof(*seg.claimed));
-	if (!seg.claimed)
-		abort();
-	shm_place(&seg);
-	shm_format(&seg);
-	shared = map(sizeof(*shared));
+	ops_make_segment(&seg);
 	bucket = intern("bucket", SHM_RATE_BUCKET, 0);
 	window = intern("window", SHM_RATE_WINDOW, 0);
 	keyed = intern("keyed", SHM_RATE_BUCKET, 2u << 20);
@@ -92,13 +60,6 @@ static void check(uint32_t slot, uint32_t rate, uint64_t hash)
 
 	now_ns += 1000;
 	(void)shm_rate_charge(&seg, slot, true, &use, 1, now_ns, &refused);
-}
-
-static void op_counter(uint32_t slot, uint32_t i)
-{
-	(void)slot;
-	(void)i;
-	atomic_fetch_add(&shared->counter, 1);
 }
 
 static void op_bucket(uint32_t slot, uint32_t i) { (void)i; check(slot, bucket, 0); }
@@ -135,83 +96,18 @@ static void op_hash(uint32_t slot, uint32_t i)
 	hashed += shm_rate_hash(&seg, &part, 1);
 }
 
-typedef void op_f(uint32_t slot, uint32_t i);
-
-static double best_of(op_f *op, uint32_t process)
-{
-	uint64_t best = UINT64_MAX;
-
-	for (int run = 0; run < RUNS; run++) {
-		uint64_t start = clock_mono_ns(), took;
-
-		for (uint32_t i = 0; i < OPS; i++)
-			op(1 + process, i + process * (OPS / 2));
-		took = clock_mono_ns() - start;
-		best = took < best ? took : best;
-	}
-	return (double)best / OPS;
-}
-
-/* A child has the pages only when it has touched them; a prefetch alone walks in vain each time. */
-static void touch(void)
-{
-	for (size_t i = 0; i < seg.size; i += 4096)
-		hashed += ((const volatile unsigned char *)seg.base)[i];
-}
-
-/* So many processes at once, one on each CPU; the slower one's best. */
-static double measure(op_f *op, uint32_t n)
-{
-	double worst = 0;
-
-	atomic_store(&shared->arrived, 0);
-	for (uint32_t k = 0; k < n; k++) {
-		cpu_set_t cpu;
-
-		if (fork() != 0)
-			continue;
-		CPU_ZERO(&cpu);
-		CPU_SET(k, &cpu);
-		(void)sched_setaffinity(0, sizeof(cpu), &cpu); /* without: less steady */
-		touch();
-		atomic_fetch_add(&shared->arrived, 1);
-		while (atomic_load(&shared->arrived) < n)
-			continue;
-		shared->best[k] = best_of(op, k);
-		_exit(0);
-	}
-	for (uint32_t k = 0; k < n; k++)
-		(void)wait(NULL);
-	for (uint32_t k = 0; k < n; k++)
-		worst = shared->best[k] > worst ? shared->best[k] : worst;
-	return worst;
-}
-
 int main(void)
 {
-	static const struct { const char *name; op_f *op; } ops[] = {
-		{"plain atomic counter", op_counter}, {"bucket", op_bucket},
+	static const struct ops_row rows[] = {
+		{"plain atomic counter", ops_add}, {"bucket", op_bucket},
 		{"window", op_window}, {"one key of a table", op_one_key},
 		{"a million keys", op_keyed}, {"... brought near", op_ahead},
 		{"... a load of them", op_far_load}, {"hash of 16 bytes", op_hash},
 	};
-	double counter[PROCESSES] = {0};
 
 	init();
 	for (uint32_t i = 0; i < KEYS; i++)
 		check(1, keyed, hash_of(i));
-	printf("%-22s %12s %18s\n", "", "one process", "two at once");
-	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
-		printf("%-22s", ops[i].name);
-		fflush(stdout);
-		for (uint32_t n = 1; n <= PROCESSES; n++) {
-			double ns = measure(ops[i].op, n);
-
-			if (i == 0)
-				counter[n - 1] = ns;
-			printf(" %6.1f ns x%5.2f", ns, ns / counter[n - 1]);
-		}
-		printf("\n");
-	}
+	ops_print(&(struct ops_table){rows, sizeof(rows) / sizeof(rows[0]), OPS, &seg});
 	return 0;
 }

@@ -6,38 +6,20 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "bench/ops.h"
 #include "shm/sem.h"
-#include "shm/shm_priv.h"
 
-#define RUNS 7
 #define OPS 1000000u
 #define HANDS 2000u
 #define LIMIT 200u
 
 static struct shm seg;
-static struct shared {
-	SHM_ALIGNED _Atomic uint64_t counter;
-	SHM_ALIGNED _Atomic uint32_t ready;
-	SHM_ALIGNED _Atomic uint64_t ps;
-	SHM_ALIGNED _Atomic uint64_t given_ns;
-} *sh;
-
-static void *map(size_t size)
-{
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-
-	if (p == MAP_FAILED)
-		abort();
-	return p;
-}
+static _Atomic uint64_t *given_ns;
 
 static void init(void)
 {
@@ -45,94 +27,22 @@ static void init(void)
 	uint32_t at;
 
 	shm_geometry_for(&seg.geo, 16, 1000, 64, 64, 8);
-	seg.size = shm_size_for(&seg.geo);
-	seg.base = map(seg.size);
-	seg.claimed = calloc(seg.geo.slots, sizeof(*seg.claimed));
-	shm_place(&seg);
-	shm_format(&seg);
-	if (seg.claimed == NULL || shm_sem_intern(&seg, &many, 1, &at) != 0 ||
-	    shm_sem_intern(&seg, &one, 1, &at) != 0)
+	ops_make_segment(&seg);
+	if (shm_sem_intern(&seg, &many, 1, &at) != 0 || shm_sem_intern(&seg, &one, 1, &at) != 0)
 		abort();
-	sh = map(sizeof(*sh));
+	given_ns = ops_map(sizeof(*given_ns));
 }
 
-static void op_counter(uint32_t slot)
-{
-	(void)slot;
-	atomic_fetch_add(&sh->counter, 1);
-	atomic_fetch_sub(&sh->counter, 1);
-}
-
-static void op_permit(uint32_t slot)
+static void op_permit(uint32_t slot, uint32_t i)
 {
 	struct shm_sem_wake wake;
 	uint32_t p, have = 0;
 
+	(void)i;
 	wake.n = 0;
 	if (!shm_sem_acquire(&seg, 0, slot, 1, false, 1, 1000000, &p, &have, &wake))
 		abort();
 	shm_sem_release(&seg, 0, slot, &p, 1, 1000000, &wake);
-}
-
-static double run(void (*op)(uint32_t), uint32_t slot)
-{
-	uint64_t start = clock_mono_ns();
-
-	for (uint32_t i = 0; i < OPS; i++)
-		op(slot);
-	return (double)(clock_mono_ns() - start) / OPS;
-}
-
-static double best_alone(void (*op)(uint32_t))
-{
-	double best = 1e9;
-
-	for (int i = 0; i < RUNS; i++) {
-		double ns = run(op, 1);
-
-		best = ns < best ? ns : best;
-	}
-	return best;
-}
-
-/* Both begin together; the slower of the two counts. */
-static double once_both(void (*op)(uint32_t))
-{
-	pid_t pid;
-	double mine, other;
-
-	atomic_store(&sh->ready, 0);
-	pid = fork();
-	atomic_fetch_add(&sh->ready, 1);
-	while (atomic_load(&sh->ready) != 2)
-		continue;
-	mine = run(op, pid == 0 ? 2 : 1);
-	if (pid == 0) {
-		atomic_store(&sh->ps, (uint64_t)(mine * 1000));
-		_exit(0);
-	}
-	if (pid < 0 || waitpid(pid, NULL, 0) != pid)
-		abort();
-	other = (double)atomic_load(&sh->ps) / 1000;
-	return mine > other ? mine : other;
-}
-
-static double best_both(void (*op)(uint32_t))
-{
-	double best = 1e9;
-
-	for (int i = 0; i < RUNS; i++) {
-		double ns = once_both(op);
-
-		best = ns < best ? ns : best;
-	}
-	return best;
-}
-
-static void compare(const char *how, double permit, double counter)
-{
-	printf("permit acquire + release, %-14s %6.1f ns, counter %5.1f ns, ratio %5.2f\n", how,
-	       permit, counter, permit / counter);
 }
 
 /* ---- hand-over: parent and child pass the only permit to each other ---- */
@@ -157,10 +67,11 @@ static void pass(uint32_t slot, int mine, int other, uint64_t *sum, bool has)
 				sched_yield();
 			for (uint64_t until = clock_mono_ns() + 20000; now < until;)
 				now = clock_mono_ns(); /* it sleeps now */
-			atomic_store(&sh->given_ns, now);
+			atomic_store(given_ns, now);
 			shm_sem_release(&seg, 1, slot, &p, 1, now, &wake);
 			have = 0;
-			if (wake.n != 1 || write(other, &(uint64_t){1}, 8) != 8)
+			/* None to wake: it was late, and takes the permit before it sleeps. */
+			if (wake.n > 0 && write(other, &(uint64_t){1}, 8) != 8)
 				abort();
 			wake.n = 0;
 		} else {
@@ -168,7 +79,7 @@ static void pass(uint32_t slot, int mine, int other, uint64_t *sum, bool has)
 			while (!shm_sem_acquire(&seg, 1, slot, 1, true, 0, now, &p, &have, &wake))
 				if (read(mine, &word, 8) != 8)
 					abort();
-			*sum += clock_mono_ns() - atomic_load(&sh->given_ns);
+			*sum += clock_mono_ns() - atomic_load(given_ns);
 			shm_sem_wait(&seg, 1, slot, &none, now, &wake);
 			wake.n = 0;
 		}
@@ -196,9 +107,13 @@ static void hand_over(void)
 
 int main(void)
 {
+	static const struct ops_row rows[] = {
+		{"plain counter, up and down", ops_add_and_take},
+		{"permit, acquire and release", op_permit},
+	};
+
 	init();
-	compare("alone:", best_alone(op_permit), best_alone(op_counter));
-	compare("two processes:", best_both(op_permit), best_both(op_counter));
+	ops_print(&(struct ops_table){rows, sizeof(rows) / sizeof(rows[0]), OPS, &seg});
 	(void)fflush(stdout);
 	hand_over();
 	return 0;

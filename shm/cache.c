@@ -580,7 +580,7 @@ static bool link_entry(const struct cache *c, uint32_t slot, uint64_t hash, stru
 	for (int tries = 0; tries < TRIES; tries++) {
 		struct choice to;
 
-		atomic_fetch_add(&c->head->links, 1);
+		atomic_fetch_add(&c->slots[slot].links, 1);
 		if (!find_place(c, slot, hash, key, &to) ||
 		    !cache_swap(&to.at.bucket->entry[to.at.way], to.was, entry))
 			continue;

@@ -119,7 +119,6 @@ struct cache_head {
 	_Atomic uint64_t trim;                    /* hint: where to look for an object to leave */
 	SHM_ALIGNED _Atomic uint64_t items;       /* entries; put right by the sweep after a kill */
 	_Atomic uint64_t units;                   /* of their objects, without extents */
-	_Atomic uint64_t links;                   /* goes up before an entry comes or moves */
 	SHM_ALIGNED _Atomic uint64_t bans;        /* invalidations ever claimed */
 	_Atomic uint64_t settled;                 /* all up to this one are complete */
 	_Atomic uint64_t swept;                   /* hint [K]: all objects were looked at for it */
@@ -130,6 +129,7 @@ struct cache_slot {              /* of the slot's owner; any lane of it */
 	_Atomic uint64_t count[SHM_CACHE_COUNTS];
 	_Atomic uint64_t pin_hint;
 	_Atomic uint64_t claims;         /* of leases, ever: no two of them are the same */
+	_Atomic uint64_t links;          /* goes up before an entry comes or moves */
 };
 
 /* An invalidation, in a ring: number n is in cell n % CACHE_BANS. */

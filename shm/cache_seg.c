@@ -216,7 +216,7 @@ static bool move(const struct cache *c, uint32_t slot, struct cache_object *from
 	shm_set(&r.o->times, shm_get(&from->times));
 	shm_set(&r.o->hash, hash);
 	memcpy(r.o->data, from->data, (size_t)units * CACHE_UNIT - sizeof(*from));
-	atomic_fetch_add(&c->head->links, 1);
+	atomic_fetch_add(&c->slots[slot].links, 1);
 	if (cache_swap(&at.bucket->entry[at.way], entry, cache_entry(hash, r.gen, r.seg, r.unit))) {
 		shm_set(&at.bucket->freq[at.way], freq);
 		cache_count(c, slot, SHM_CACHE_KEPT, 1);
@@ -768,6 +768,16 @@ static bool sweep_segment(const struct cache *c, uint32_t slot, uint32_t seg, ui
 	       finish(c, slot, seg, w, false);
 }
 
+/* Each only goes up: with a sum that is the same, all of them are. */
+static uint64_t links_of(const struct cache *c)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < c->nslots; i++)
+		sum += atomic_load(&c->slots[i].links);
+	return sum;
+}
+
 bool shm_cache_sweep(struct shm *s, uint32_t slot, struct shm_cache_sweep *sw, uint32_t n,
 		     uint64_t now_ns)
 {
@@ -780,7 +790,7 @@ bool shm_cache_sweep(struct shm *s, uint32_t slot, struct shm_cache_sweep *sw, u
 		*sw = (struct shm_cache_sweep){
 			.items_before = atomic_load(&c.head->items),
 			.units_before = atomic_load(&c.head->units),
-			.links = atomic_load(&c.head->links),
+			.links = links_of(&c),
 			.seq = shm_cache_birth(s),
 		};
 	}
@@ -792,7 +802,7 @@ bool shm_cache_sweep(struct shm *s, uint32_t slot, struct shm_cache_sweep *sw, u
 	shm_set(&c.head->swept, sw->seq);
 	/* Who was killed between an entry and its count has left them different. What was counted
 	 * is right if no entry has come or moved; that none has gone the counts say themselves. */
-	if (atomic_load(&c.head->links) != sw->links)
+	if (links_of(&c) != sw->links)
 		return true;
 	if (sw->items != sw->items_before)
 		(void)cache_swap(&c.head->items, sw->items_before, sw->items);
