@@ -286,6 +286,7 @@ static void on_beat(struct loop *l, struct timer *t)
 	flush(k);
 	tell_losses(k, false);
 	sweep_if_due(k, now);
+	shm_cache_sample(k->h->shm, now);
 	if (!k->orphan)
 		warm_beat(k->warm);
 	if (k->orphan && !sample_others_live(k->h))

@@ -175,4 +175,19 @@ struct shm_cache_view {
 /* Walks the index: for the keeper and status. */
 void shm_cache_read(const struct shm *s, struct shm_cache_view *ret);
 
+/* Totals at some time: what came between two of them is the difference. */
+#define SHM_CACHE_SAMPLES 60u
+#define SHM_CACHE_SAMPLE_NS 60000000000ULL
+struct shm_cache_sample {
+	uint64_t at_ns;                 /* monotonic */
+	uint64_t hits, misses, puts, evicted, expired; /* hits: stale ones too */
+	uint64_t items, live_bytes;     /* at that time */
+};
+/* The keeper, every few seconds: takes a sample if the last one is SHM_CACHE_SAMPLE_NS old. */
+void shm_cache_sample(struct shm *s, uint64_t now_ns);
+/* The i-th newest of those taken. false: there is none. */
+bool shm_cache_sample_read(const struct shm *s, uint32_t i, struct shm_cache_sample *ret);
+/* What one would be that is taken now. */
+void shm_cache_sample_now(const struct shm *s, uint64_t now_ns, struct shm_cache_sample *ret);
+
 #endif

@@ -110,6 +110,9 @@ _Static_assert(sizeof(struct cache_bucket) == SHM_LINE, "a bucket is a line");
 /* ---- what all share ---- */
 
 enum { CACHE_SMALL, CACHE_MAIN, CACHE_QUEUES };
+#define CACHE_SAMPLE_WORDS 8u
+struct cache_sample { _Atomic uint64_t label, word[CACHE_SAMPLE_WORDS]; };
+
 struct cache_head {
 	SHM_ALIGNED _Atomic uint32_t policy;      /* [M] */
 	_Atomic uint64_t items_max;               /* [M] */
@@ -122,6 +125,8 @@ struct cache_head {
 	SHM_ALIGNED _Atomic uint64_t bans;        /* invalidations ever claimed */
 	_Atomic uint64_t settled;                 /* all up to this one are complete */
 	_Atomic uint64_t swept;                   /* hint [K]: all objects were looked at for it */
+	SHM_ALIGNED _Atomic uint64_t samples;     /* [K] ever taken: cache_history.c */
+	struct cache_sample sample[SHM_CACHE_SAMPLES]; /* [K] */
 };
 
 struct cache_slot {              /* of the slot's owner; any lane of it */

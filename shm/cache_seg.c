@@ -852,7 +852,7 @@ void shm_cache_set(struct shm *s, enum shm_cache_policy policy, uint64_t items_m
 void shm_cache_read(const struct shm *s, struct shm_cache_view *ret)
 {
 	struct cache c = cache_of(s);
-	uint64_t policy;
+	uint64_t policy, extents;
 
 	*ret = (struct shm_cache_view){0};
 	if (c.nsegs == 0)
@@ -875,9 +875,10 @@ void shm_cache_read(const struct shm *s, struct shm_cache_view *ret)
 		if (cache_is_readable(w.state))
 			ret->used_bytes += (uint64_t)(used < c.seg_units ? used : c.seg_units) *
 					   CACHE_UNIT;
-		else if (w.state == CACHE_EXTENT)
-			ret->used_bytes += ret->segment_bytes;
 	}
+	extents = ret->by_state[CACHE_EXTENT] * ret->segment_bytes;
+	ret->used_bytes += extents;
+	ret->live_bytes += extents;
 	for (uint32_t i = 0; i < c.nslots; i++) {
 		for (uint32_t k = 0; k < SHM_CACHE_PINS; k++)
 			ret->pinned += shm_get(&c.slots[i].pin[k]) != 0;

@@ -14,6 +14,41 @@ static const char *const words[SHM_CACHE_COUNTS] = {
 #undef SHM_CACHE_COUNT
 };
 
+static uint64_t since(uint64_t now, uint64_t then)
+{
+	return now > then ? now - then : 0;
+}
+
+static void put_ratio(struct doc *d, json_t *o, uint64_t hits, uint64_t misses)
+{
+	double all = (double)hits + (double)misses;
+
+	doc_real(d, o, "hit_ratio", all > 0 ? (double)hits / all : 0);
+}
+
+/* Minute by minute, the newest first, which is not over: what has come between two samples. */
+static json_t *history_json(struct doc *d, const struct status_view *v)
+{
+	json_t *list = json_array(), *o;
+	struct shm_cache_sample to, from;
+
+	shm_cache_sample_now(v->shm, v->now_ns, &to);
+	for (uint32_t i = 0; shm_cache_sample_read(v->shm, i, &from); i++, to = from) {
+		o = json_object();
+		doc_real(d, o, "age_seconds", (double)since(v->now_ns, from.at_ns) / 1e9);
+		doc_int(d, o, "hits", since(to.hits, from.hits));
+		doc_int(d, o, "misses", since(to.misses, from.misses));
+		put_ratio(d, o, since(to.hits, from.hits), since(to.misses, from.misses));
+		doc_int(d, o, "puts", since(to.puts, from.puts));
+		doc_int(d, o, "evicted", since(to.evicted, from.evicted));
+		doc_int(d, o, "expired", since(to.expired, from.expired));
+		doc_int(d, o, "items", to.items);
+		doc_int(d, o, "live_bytes", to.live_bytes);
+		doc_add(d, list, o);
+	}
+	return list;
+}
+
 json_t *status_cache_json(struct doc *d, const struct status_view *v)
 {
 	static const char *const policies[] = {"lru", "lfu", "fifo"};
@@ -34,10 +69,14 @@ json_t *status_cache_json(struct doc *d, const struct status_view *v)
 	doc_int(d, o, "segment_bytes", c.segment_bytes);
 	doc_int(d, o, "used_bytes", c.used_bytes);
 	doc_int(d, o, "live_bytes", c.live_bytes);
+	doc_int(d, o, "dead_bytes", since(c.used_bytes, c.live_bytes));
 	doc_int(d, o, "pinned", c.pinned);
+	put_ratio(d, o, c.count[SHM_CACHE_HITS] + c.count[SHM_CACHE_STALES],
+		  c.count[SHM_CACHE_MISSES]);
 	for (int i = 0; i < SHM_CACHE_COUNTS; i++)
 		doc_int(d, counts, words[i], c.count[i]);
 	doc_put(d, o, "counts", counts);
+	doc_put(d, o, "history", history_json(d, v));
 	return o;
 }
 

@@ -144,6 +144,13 @@ MUTANTS = [
      "if (!atomic_compare_exchange_weak(r->state, &state, next))",
      "if (atomic_store(r->state, next), false)", RATE),
     # ---- the cache
+    ("a sample is told of before it is whole", "shm/cache_history.c",
+     "\tshm_cache_sample_now(s, now_ns, &now);\n\twrite_cell(&c, taken + 1, &now);\n"
+     "\tatomic_store(&c.head->samples, taken + 1);\n",
+     "\tshm_cache_sample_now(s, now_ns, &now);\n\tatomic_store(&c.head->samples, taken + 1);\n"
+     "\twrite_cell(&c, taken + 1, &now);\n", STEP_CACHE),
+    ("a sample is not marked as being written", "shm/cache_history.c",
+     "\tatomic_store(&cell->label, 2 * number + 1);\n", "", STEP_CACHE),
     ("published before it is filled", _INDEX,
      "\tfill_value(c, &r, p, z, list);\n\tif (z->nlist > 0)\n"
      "\t\tcache_publish_large(c, slot, &r, main, list, z->nlist);\n"

@@ -322,6 +322,32 @@ static void test_sweep_frees_what_has_expired(void **state)
 	assert_int_equal(view().by_state[CACHE_FREE], 11); /* but for the open one */
 }
 
+static void test_history(void **state)
+{
+	struct shm_cache_sample x, y;
+
+	(void)state;
+	assert_false(shm_cache_sample_read(&seg, 0, &x));
+	shm_cache_sample(&seg, S_NS);
+	assert_true(shm_cache_sample_read(&seg, 0, &x));
+	assert_true(x.at_ns == S_NS && x.hits == 0 && x.puts == 0 && x.items == 0);
+	assert_int_equal(put("k", 100), 0);
+	assert_true(has("k"));
+	assert_false(has("none"));
+	shm_cache_sample(&seg, S_NS + SHM_CACHE_SAMPLE_NS - 1);
+	assert_false(shm_cache_sample_read(&seg, 1, &x));
+	shm_cache_sample(&seg, S_NS + SHM_CACHE_SAMPLE_NS);
+	assert_true(shm_cache_sample_read(&seg, 0, &y));
+	assert_true(shm_cache_sample_read(&seg, 1, &x));
+	assert_true(y.hits - x.hits == 1 && y.misses - x.misses == 1 && y.puts - x.puts == 1);
+	assert_true(y.items == 1 && y.live_bytes >= 100);
+	for (uint64_t i = 2; i < 3 * SHM_CACHE_SAMPLES; i++)
+		shm_cache_sample(&seg, S_NS + i * SHM_CACHE_SAMPLE_NS);
+	assert_true(shm_cache_sample_read(&seg, SHM_CACHE_SAMPLES - 1, &x));
+	assert_int_equal(x.at_ns, S_NS + 2 * SHM_CACHE_SAMPLES * SHM_CACHE_SAMPLE_NS);
+	assert_false(shm_cache_sample_read(&seg, SHM_CACHE_SAMPLES, &x));
+}
+
 /* What comes and goes during a sweep is in the count already. */
 static void test_sweep_leaves_a_right_count(void **state)
 {
@@ -891,6 +917,7 @@ int main(void)
 		CASE(test_two_keys_of_one_hash), CASE(test_no_cache),
 		CASE(test_edge_of_expiry), CASE(test_sweep_frees_what_has_expired),
 		CASE(test_sweep_leaves_a_right_count), CASE(test_sweep_leaves_what_comes),
+		CASE(test_history),
 		CASE(test_a_full_cache), CASE(test_what_is_used_stays),
 		CASE(test_what_comes_back_is_taken_at_once), CASE(test_items_max),
 		CASE(test_a_pinned_object_stays), CASE(test_no_more_pins),

@@ -362,6 +362,58 @@ static void cut_scene(struct shm *s)
 	}
 }
 
+/* ---- history ---- */
+
+/* One miss a minute: of a sample that is whole the misses tell the minute. */
+static void one_more_minute(struct shm *s, uint64_t minute)
+{
+	shm_cache_count(s, ME, SHM_CACHE_MISSES, 1);
+	shm_cache_sample(s, NOW + minute * SHM_CACHE_SAMPLE_NS);
+}
+
+static void sampled_scene(struct shm *s)
+{
+	scene(s);
+	for (uint64_t i = 0; i < SHM_CACHE_SAMPLES; i++)
+		one_more_minute(s, i);
+}
+
+static void op_sample(struct shm *s)
+{
+	one_more_minute(s, SHM_CACHE_SAMPLES);
+	one_more_minute(s, SHM_CACHE_SAMPLES + 1);
+}
+
+/* Who reads gets whole ones, each a minute older than the one before it; the next keeper goes on. */
+static void rule_sample(struct shm *c, const struct shm *before)
+{
+	uint64_t later = NOW + 2 * SHM_CACHE_SAMPLES * SHM_CACHE_SAMPLE_NS, at = later;
+	struct shm_cache_sample x;
+	uint32_t n = 0;
+
+	(void)before;
+	for (; shm_cache_sample_read(c, n, &x); n++, at = x.at_ns) {
+		assert_true(x.items == 4 && x.puts == 4);
+		assert_int_equal(x.at_ns, NOW + (x.misses - 1) * SHM_CACHE_SAMPLE_NS);
+		assert_true(n == 0 ? x.at_ns < at : x.at_ns + SHM_CACHE_SAMPLE_NS == at);
+	}
+	assert_in_range(n, SHM_CACHE_SAMPLES - 1, SHM_CACHE_SAMPLES);
+	shm_slot_recover(c, ME);
+	shm_cache_sample(c, later);
+	assert_true(shm_cache_sample_read(c, 0, &x));
+	assert_true(x.at_ns == later && x.items == 4);
+}
+
+static void test_sample(void **state)
+{
+	struct shm s;
+
+	(void)state;
+	sampled_scene(&s);
+	need_states(each_step(&s, op_sample, rule_sample), 10);
+	fake_fini(&s);
+}
+
 /* ---- held up ---- */
 
 #define HELD_UP_MOST 10
@@ -555,6 +607,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_evict),	cmocka_unit_test(test_large),
 		cmocka_unit_test(test_trim),	cmocka_unit_test(test_sweep),
 		cmocka_unit_test(test_lease),	cmocka_unit_test(test_recover),
+		cmocka_unit_test(test_sample),
 		cmocka_unit_test(test_held_up_invalidation), cmocka_unit_test(test_held_up_reader),
 		cmocka_unit_test(test_held_up_put),	cmocka_unit_test(test_held_up_delete),
 		cmocka_unit_test(test_held_up_large),	cmocka_unit_test(test_held_up_evict),
