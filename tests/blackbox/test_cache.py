@@ -356,7 +356,12 @@ def test_the_keeper_sweeps():
         assert verdict(c.get("/inline/1?cc=max-age=1"))[1] == {"stored": True}
         c.get("/inline/2")
         wait_until(lambda: c.counts()["expired"] == 1, what="the sweep")
-        assert c.server.status()["cache"]["items"] == 1
+        seen = c.server.status()["cache"]
+        assert seen["items"] == 1 and seen["hit_ratio"] == 0
+        assert seen["dead_bytes"] == seen["used_bytes"] - seen["live_bytes"] > 0
+        # The keeper's first sample is of its start.
+        now = seen["history"][0]
+        assert (now["puts"], now["expired"], now["items"]) == (2, 1, 1)
 
 
 def test_warm_up():

@@ -384,7 +384,7 @@ static void op_sample(struct shm *s)
 	one_more_minute(s, SHM_CACHE_SAMPLES + 1);
 }
 
-/* Who reads gets whole ones, each a minute older than the one before it; the next keeper goes on. */
+/* Who reads gets whole ones, each a minute older than the one before; the next keeper goes on. */
 static void rule_sample(struct shm *c, const struct shm *before)
 {
 	uint64_t later = NOW + 2 * SHM_CACHE_SAMPLES * SHM_CACHE_SAMPLE_NS, at = later;
