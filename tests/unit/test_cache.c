@@ -761,9 +761,10 @@ static void test_drop(void **state)
 		{CONF_PART_TEXT, {"of:", 3}}, {CONF_PART_HEADER, {"X-User", 6}},
 	}, query[] = {
 		{CONF_PART_TEXT, {"q:", 2}}, {CONF_PART_QUERY, {"q", 1}},
-	};
+	}, bare[] = {{CONF_PART_QUERY, {"none", 4}}};
 	static const struct conf_template tags[] = {
 		{"item:{id}", 2, item}, {"of:{header.X-User}", 2, of}, {"q:{query.q}", 2, query},
+		{"{query.none}", 1, bare}, /* empty: left out */
 	};
 	struct conf_invalidation drop = {
 		.name = "d", .nwhen = 1, .when = {{"POST", "/item/{id}"}}, .npatterns = 1,
@@ -772,7 +773,7 @@ static void test_drop(void **state)
 	struct conf_cache_rule conf = plain;
 	struct fixture *f = *state;
 
-	conf.ntags = 3;
+	conf.ntags = 4;
 	conf.tag = tags;
 	f->conf.policy->cache.ninvalidations = 1;
 	f->conf.policy->cache.invalidation = &drop;
