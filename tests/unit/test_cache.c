@@ -504,6 +504,8 @@ static void test_not_kept(void **state)
 	assert_false(is_kept(f, GET("/br")));
 	a = ask(f, 0, HEAD("/none") "Cache-Control: only-if-cached\r\n\r\n");
 	assert_says(a, "HTTP/1.1 504 ");
+	a = ask(f, 0, HEAD("/br") "Cache-Control: only-if-cached\r\n\r\n");
+	assert_says(a, "HTTP/1.1 504 ");
 }
 
 static void test_key(void **state)
@@ -706,6 +708,8 @@ static void test_stale(void **state)
 	(void)ask(f, 0, GET("/x"));
 	spin_us(1100);
 	turn(f);
+	assert_says(ask(f, 0, HEAD("/x") "Cache-Control: only-if-cached\r\n\r\n"), "hit; ttl=-");
+	assert_int_equal(f->calls, 1);
 	f->way = LATER;
 	f->body = "world";
 	say(f, 0, GET("/x"));
