@@ -120,6 +120,7 @@ def test_keys_and_warm_up():
             assert [kept(path, h) for h in (one, same, other)] == [False, True, False], path
         assert kept("/basket")  # as who has a cookie, but not this one
         assert verdict(s.get("/texts/9", {"Cookie": "a=b"}))[0] == "fwd=bypass"
+        assert verdict(s.request("GET", "/texts/9", body=b"x"))[0] == "fwd=bypass"
         assert kept("/texts/8", {"Accept-Language": "de"})
         r = s.request("POST", "/_capricorn/api/v1/control/cache/purge",
                       {"Content-Type": "application/json"}, b'{"pattern": "localhost/texts/*"}')
