@@ -80,8 +80,9 @@ static void make_tags(const struct cache_rule *rule, struct request *r, struct t
 		size_t from = o.len;
 
 		(void)conf_template_put(&rule->conf->tag[i], false, conf_request_value, &v, &o);
-		if (!o.over && o.len > from && o.len - from <= 255) {
-			ret->tag[ret->n++] = (struct slice){o.p + from, o.len - from};
+		if (!o.over && o.len - from <= 255) {
+			if (o.len > from) /* else its only value is missing: it names nothing */
+				ret->tag[ret->n++] = (struct slice){o.p + from, o.len - from};
 			continue;
 		}
 		o.len = from;

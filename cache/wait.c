@@ -123,6 +123,13 @@ static bool only_if_cached(const struct http_request *head)
 	return cc.only_if_cached;
 }
 
+static enum cache_step refuse(struct request *r, const char *how)
+{
+	fill_say(r, how);
+	request_problem(r, 504, "It is not in the cache, and nothing else was wanted.");
+	return CACHE_ENDED;
+}
+
 struct look {
 	struct cache *c;
 	struct request *r;
@@ -141,6 +148,8 @@ static enum cache_step found(const struct look *l, const struct shm_cache_ref *r
 	}
 	shm_cache_unpin(l->c->shm, l->c->slot, ref);
 	shm_cache_count(l->c->shm, l->c->slot, SHM_CACHE_PASSED, 1);
+	if (only_if_cached(request_head(l->r)))
+		return refuse(l->r, "fwd=bypass");
 	if (is_special(request_head(l->r)))
 		return pass(l->r, "fwd=bypass");
 	return alone(l->c, l->r, l->rule, l->key, "fwd=bypass");
@@ -149,10 +158,11 @@ static enum cache_step found(const struct look *l, const struct shm_cache_ref *r
 /* What is stale is everybody's, but for one, who computes anew. */
 static enum cache_step found_stale(const struct look *l, const struct shm_cache_ref *ref)
 {
+	const struct http_request *head = request_head(l->r);
 	struct cache *c = l->c;
 	struct shm_cache_fill lease;
 
-	if (ref->kind != KIND_OBJECT || is_special(request_head(l->r)) ||
+	if (ref->kind != KIND_OBJECT || is_special(head) || only_if_cached(head) ||
 	    shm_cache_fill_begin(c->shm, c->slot, l->key->hash, c->patience_ns, loop_now(c->loop),
 				 &lease) != SHM_CACHE_LEADER)
 		return found(l, ref);
@@ -168,11 +178,8 @@ static enum cache_step missed(const struct look *l)
 	struct shm_cache_ref ref;
 	struct group *g;
 
-	if (only_if_cached(head)) {
-		fill_say(l->r, "fwd=uri-miss");
-		request_problem(l->r, 504, "It is not in the cache, and nothing else was wanted.");
-		return CACHE_ENDED;
-	}
+	if (only_if_cached(head))
+		return refuse(l->r, "fwd=uri-miss");
 	if (is_special(head))
 		return pass(l->r, "fwd=uri-miss");
 	switch (shm_cache_fill_begin(c->shm, c->slot, l->key->hash, c->patience_ns,

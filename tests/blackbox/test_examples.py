@@ -2,7 +2,9 @@
 """The examples: built as a user would, against the installed header alone, and asked everything."""
 import hashlib
 import os
+import re
 import subprocess
+import textwrap
 import threading
 import time
 
@@ -14,7 +16,7 @@ from modules import compiler
 
 SOURCES = {"hello": "hello/hello.c", "json": "json/notes.c", "blocking": "blocking/blocking.c",
            "async": "async/async.c", "stream": "stream/stream.c", "files": "files/files.c",
-           "limited": "limited/limited.c"}
+           "limited": "limited/limited.c", "cached": "cached/cached.c"}
 
 
 @pytest.fixture(scope="session")
@@ -321,3 +323,33 @@ def test_limited(serve, example):
         t.join()
     assert sorted(statuses) == [200] * 12 + [429] * 3
     assert time.monotonic() - begin >= 12 * 0.06 / 2 # two at a time, whatever worker they are in
+
+
+def test_cached(serve, example):
+    """Twelve of four workers miss at once, and one computes; what was dropped is computed anew."""
+    config = readme_config("cached").replace("64MB", "1MB")
+    s = serve(example("cached"), workers=4, config=config, env={"THREAD_POOL_SIZE": 12})
+    answers = []
+
+    def ask():
+        answers.append(s.get("/report/7"))
+    threads = [threading.Thread(target=ask) for _ in range(12)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(answers) == 12
+    (seven,) = {r.body for r in answers if r.status == 200}
+    eight = s.get("/report/8").body
+    assert seven.startswith(b"7 at ") and eight.startswith(b"8 at ")
+    assert [s.get(f"/report/{i}").body for i in (7, 8, 7, 8)] == [seven, eight] * 2
+    assert s.request("DELETE", "/reports").status == 204
+    news = [s.get(f"/report/{i}").body for i in (7, 8, 7, 8)]
+    assert news[:2] == news[2:] and not {seven, eight} & set(news)
+
+
+def readme_config(name):
+    """The configuration that the README of an example shows."""
+    with open(os.path.join(lib.TOP, "examples", name, "README.md"), encoding="utf-8") as f:
+        first = re.search(r"(?:^    .*\n)+", f.read(), re.M).group(0)
+    return textwrap.dedent(first)

@@ -504,6 +504,8 @@ static void test_not_kept(void **state)
 	assert_false(is_kept(f, GET("/br")));
 	a = ask(f, 0, HEAD("/none") "Cache-Control: only-if-cached\r\n\r\n");
 	assert_says(a, "HTTP/1.1 504 ");
+	a = ask(f, 0, HEAD("/br") "Cache-Control: only-if-cached\r\n\r\n");
+	assert_says(a, "HTTP/1.1 504 ");
 }
 
 static void test_key(void **state)
@@ -706,6 +708,8 @@ static void test_stale(void **state)
 	(void)ask(f, 0, GET("/x"));
 	spin_us(1100);
 	turn(f);
+	assert_says(ask(f, 0, HEAD("/x") "Cache-Control: only-if-cached\r\n\r\n"), "hit; ttl=-");
+	assert_int_equal(f->calls, 1);
 	f->way = LATER;
 	f->body = "world";
 	say(f, 0, GET("/x"));
@@ -761,9 +765,10 @@ static void test_drop(void **state)
 		{CONF_PART_TEXT, {"of:", 3}}, {CONF_PART_HEADER, {"X-User", 6}},
 	}, query[] = {
 		{CONF_PART_TEXT, {"q:", 2}}, {CONF_PART_QUERY, {"q", 1}},
-	};
+	}, bare[] = {{CONF_PART_QUERY, {"none", 4}}};
 	static const struct conf_template tags[] = {
 		{"item:{id}", 2, item}, {"of:{header.X-User}", 2, of}, {"q:{query.q}", 2, query},
+		{"{query.none}", 1, bare}, /* empty: left out */
 	};
 	struct conf_invalidation drop = {
 		.name = "d", .nwhen = 1, .when = {{"POST", "/item/{id}"}}, .npatterns = 1,
@@ -772,7 +777,7 @@ static void test_drop(void **state)
 	struct conf_cache_rule conf = plain;
 	struct fixture *f = *state;
 
-	conf.ntags = 3;
+	conf.ntags = 4;
 	conf.tag = tags;
 	f->conf.policy->cache.ninvalidations = 1;
 	f->conf.policy->cache.invalidation = &drop;
