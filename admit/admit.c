@@ -61,6 +61,11 @@ void admit_free(struct admit *a)
 	free(a);
 }
 
+struct cache *admit_cache(struct admit *a)
+{
+	return a->cache;
+}
+
 /* What a request goes on with that has waited for an answer in the cache. */
 struct passed {
 	struct admit *a;

@@ -33,6 +33,9 @@ void admit_free(struct admit *a); /* after the server; NULL is borne */
  * STATUS_PREFIX comes first and is outside of every limit. */
 void admit_handle(struct serve *s, struct request *r, void *arg);
 
+/* The cache of this worker; it lives as long as `a`. */
+struct cache *admit_cache(struct admit *a);
+
 /* This process was poked: perhaps something was granted to it. */
 void admit_poked(struct admit *a);
 /* At the end of each turn: whose turn has come is handled. Did anything run? */

@@ -23,6 +23,7 @@
 #include "base/strbuf.h"
 #include "http/router.h"
 #include "include/capricorn.h"
+#include "shm/cache.h"
 #include "shm/shm.h"
 
 #define CALL_ARENA   4096u              /* bytes at hand in each call */
@@ -100,6 +101,7 @@ struct capri_request {
 	uint32_t skip;                   /* handlers that have declined */
 	bool has_birth;                  /* cache.c: what has been invalidated before it */
 	uint64_t birth;
+	_Atomic(struct fill *) fill;     /* fill.c: what it waits for, or computes for all */
 	struct ticket *ticket;           /* what its request holds while it goes on; or NULL */
 	enum shm_class class;            /* for what it takes by itself */
 	struct share *shares;            /* limit.c */
@@ -361,6 +363,23 @@ bool bridge_has(struct capri_request *c);                  /* was it posted, and
 /* ---- limit.c: what a call has of semaphores ---- */
 void limit_cancel(struct capri_request *c); /* a pool handler that waits for some shall not */
 void limit_end(struct capri_request *c);    /* all is given back */
+
+/* ---- cache.c, fill.c: values in the cache ---- */
+
+#define VALUE_PREFIX "@module/"          /* no Host begins like that, so no key of an answer */
+struct value_key {
+	struct slice text;
+	uint64_t hash;
+	char room[SHM_CACHE_KEY_MAX];
+};
+bool value_key_make(const struct capri_request *c, struct capri_str s, struct value_key *ret);
+struct capri_str value_get(struct capri_request *c, struct slice key, uint64_t hash);
+/* What it computes from here on is from before whatever is invalidated later. */
+void value_begin(struct capri_request *c);
+/* The value of this key was put, or will not be: others need not wait for it any more. */
+void fill_put(struct capri_request *c, uint64_t hash);
+void fill_cancel(struct capri_request *c); /* a pool handler that waits for one shall not */
+void fill_end(struct capri_request *c);    /* it waits for nothing, and nobody for it */
 
 /* ---- look.c: calls that take long ---- */
 void look_begin(struct app *a, struct capri_request *c);

@@ -11,23 +11,16 @@
 #include "shm/cache.h"
 #include "status/status.h"
 
-#define PREFIX "@module/"
 #define KIND_VALUE 16u /* other than those of answers (cache/) */
 #define TTL_MAX_MS 31536000000ULL
 
-struct key {
-	struct slice text;
-	uint64_t hash;
-	char room[SHM_CACHE_KEY_MAX];
-};
-
-static bool make_key(const struct capri_request *c, struct capri_str s, struct key *ret)
+bool value_key_make(const struct capri_request *c, struct capri_str s, struct value_key *ret)
 {
 	struct http_out o = {.p = ret->room, .cap = sizeof(ret->room)};
 
 	if (!s.p || s.len == 0)
 		return false;
-	http_put_slice(&o, SLICE(PREFIX));
+	http_put_slice(&o, SLICE(VALUE_PREFIX));
 	http_put(&o, s.p, s.len);
 	ret->text = (struct slice){o.p, o.len};
 	if (o.over)
@@ -36,27 +29,28 @@ static bool make_key(const struct capri_request *c, struct capri_str s, struct k
 	return true;
 }
 
-/* What it computes from here on is from before whatever is invalidated later. */
+void value_begin(struct capri_request *c)
+{
+	c->birth = shm_cache_birth(c->app->h->shm);
+	c->has_birth = true;
+}
+
 static uint64_t birth(struct capri_request *c)
 {
 	if (!c->has_birth)
-		c->birth = shm_cache_birth(c->app->h->shm);
-	c->has_birth = true;
+		value_begin(c);
 	return c->birth;
 }
 
-struct capri_str capri_cache_get(struct capri_request *c, struct capri_str key)
+struct capri_str value_get(struct capri_request *c, struct slice key, uint64_t hash)
 {
 	struct capri_str value = {NULL, 0};
 	struct shm_cache_ref ref;
 	struct shm *s = c->app->h->shm;
 	uint32_t slot = c->app->h->slot;
-	struct key k;
 	char *to = NULL;
 
-	(void)birth(c);
-	if (!make_key(c, key, &k) ||
-	    shm_cache_get(s, slot, k.hash, k.text, true, clock_mono_ns(), &ref) == SHM_CACHE_MISS)
+	if (shm_cache_get(s, slot, hash, key, true, clock_mono_ns(), &ref) == SHM_CACHE_MISS)
 		return value;
 	if (ref.kind == KIND_VALUE)
 		to = capri_alloc(c, ref.value_len + 1);
@@ -74,15 +68,25 @@ struct capri_str capri_cache_get(struct capri_request *c, struct capri_str key)
 	return value;
 }
 
+struct capri_str capri_cache_get(struct capri_request *c, struct capri_str key)
+{
+	struct value_key k;
+
+	(void)birth(c);
+	if (!value_key_make(c, key, &k))
+		return (struct capri_str){NULL, 0};
+	return value_get(c, k.text, k.hash);
+}
+
 int capri_cache_put(struct capri_request *c, struct capri_str key, struct capri_str value,
 		    uint64_t ttl_ms, const struct capri_str *tags, size_t ntags)
 {
 	uint64_t now = clock_mono_ns();
 	struct slice piece = {value.p, value.len}, tag[SHM_CACHE_TAGS_MAX];
-	struct key k;
+	struct value_key k;
 	int rc;
 
-	if (!make_key(c, key, &k) || (!value.p && value.len > 0) || ntags > SHM_CACHE_TAGS_MAX ||
+	if (!value_key_make(c, key, &k) || (!value.p && value.len > 0) || ntags > SHM_CACHE_TAGS_MAX ||
 	    (ntags > 0 && !tags) || ttl_ms > TTL_MAX_MS)
 		return CAPRI_E_INVALID;
 	for (size_t i = 0; i < ntags; i++)
@@ -94,14 +98,15 @@ int capri_cache_put(struct capri_request *c, struct capri_str key, struct capri_
 	};
 
 	rc = shm_cache_put(c->app->h->shm, c->app->h->slot, &p, now);
+	fill_put(c, k.hash);
 	return rc == 0 ? CAPRI_OK : rc == -EINVAL ? CAPRI_E_INVALID : CAPRI_E_NOMEM;
 }
 
 bool capri_cache_delete(struct capri_request *c, struct capri_str key)
 {
-	struct key k;
+	struct value_key k;
 
-	return make_key(c, key, &k) &&
+	return value_key_make(c, key, &k) &&
 	       shm_cache_delete(c->app->h->shm, c->app->h->slot, k.hash, k.text);
 }
 

@@ -60,6 +60,7 @@ struct capri_request *call_get(struct app *a)
 	c->holds = 1;
 	c->skip = 0;
 	c->has_birth = false;
+	atomic_store_explicit(&c->fill, NULL, memory_order_relaxed);
 	c->ticket = NULL;
 	c->shares = NULL;
 	c->detached = c->collected = c->collecting = c->spool_used = false;
@@ -102,6 +103,7 @@ void call_let_go(struct capri_request *c)
 
 	c->ticket = NULL;
 	limit_end(c);
+	fill_end(c);
 	admit_handler_ended(t);
 }
 
@@ -268,6 +270,7 @@ void call_cancel(struct capri_request *c)
 
 	atomic_store_explicit(&c->cancelled, true, memory_order_release);
 	limit_cancel(c);
+	fill_cancel(c);
 	c->cancel_fn = NULL;
 	if (!fn)
 		return;

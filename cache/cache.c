@@ -22,7 +22,7 @@ void cache_arm(struct cache *c)
 {
 	uint64_t now = loop_now(c->loop);
 
-	if (c->groups) {
+	if (c->groups || c->wishes.first) {
 		if (!timer_armed(&c->look) || c->look.due_ns > now + LOOK_NS)
 			timer_arm(c->loop, &c->look, now + LOOK_NS);
 	} else if (c->hits.first && !timer_armed(&c->look)) {
@@ -118,11 +118,11 @@ enum cache_step cache_enter(struct cache *c, struct request *r, const struct cac
 
 void cache_poked(struct cache *c)
 {
-	if (c->groups)
+	if (c->groups || c->wishes.first)
 		c->dirty = true;
 }
 
 bool cache_is_dirty(const struct cache *c)
 {
-	return c->dirty && c->groups;
+	return c->dirty && (c->groups || c->wishes.first);
 }

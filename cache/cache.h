@@ -12,6 +12,7 @@
 
 #include "base/loop.h"
 #include "serve/serve.h"
+#include "shm/cache.h"
 #include "shm/heritage.h"
 
 struct cache;
@@ -36,6 +37,27 @@ enum cache_step cache_enter(struct cache *c, struct request *r, const struct cac
 typedef void cache_go_f(struct request *r, void *arg);
 void cache_wait(struct cache *c, struct request *r, const struct cache_rule *rule, cache_go_f *go,
 		void *arg);
+
+/* ---- values of a module's own, which others may be computing ---- */
+
+enum cache_wished { CACHE_IS_THERE, CACHE_IS_MINE, CACHE_IS_COMPUTED };
+struct cache_wish {
+	struct cache_wish *prev, *next;
+	struct slice key;                /* the caller's, as long as it waits or computes */
+	uint64_t hash;
+	uint64_t until_ns;               /* it waits no longer than that, and is told COMPUTED */
+	void (*done)(struct cache_wish *w, enum cache_wished what);
+	bool leads;                      /* cache_wish_end() is to come */
+	struct shm_cache_fill lease;
+};
+/* IS_THERE: just now, it can be read. IS_MINE: the caller computes it, and ends with
+ * cache_wish_end(). IS_COMPUTED: by another one, of this process or another. Any thread. */
+enum cache_wished cache_wish_look(const struct cache *c, struct cache_wish *w, uint64_t now_ns);
+/* done() is called once, at the end of some turn, unless it is cancelled before. */
+void cache_wish_wait(struct cache *c, struct cache_wish *w);
+void cache_wish_cancel(struct cache *c, struct cache_wish *w);
+/* It is stored, or will not be: who waits for it looks. Any thread; again does nothing. */
+void cache_wish_end(const struct cache *c, struct cache_wish *w);
 
 /* This process was poked: perhaps something has been stored. */
 void cache_poked(struct cache *c);

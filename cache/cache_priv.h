@@ -91,6 +91,7 @@ struct cache {
 	struct { struct hit *first, *last; } hits; /* pinned, oldest first */
 	uint32_t npinned;
 	struct group *groups, *free;
+	struct { struct cache_wish *first, *last, *at; } wishes; /* `at`: whose turn is next */
 	bool dirty;
 	uint64_t captured;               /* bytes of captures that go on */
 	struct timer look;
@@ -179,5 +180,10 @@ enum cache_step wait_look(struct cache *c, struct request *r, const struct cache
 			  bool waited);
 
 void cache_arm(struct cache *c);
+
+/* ---- wish.c ---- */
+
+/* Those who need not wait any more are told; how many. */
+uint32_t wish_run(struct cache *c);
 
 #endif

@@ -333,9 +333,10 @@ bool cache_end_turn(struct cache *c)
 
 	for (int round = 0; c->dirty && round < 4 && n < RUNS_MAX; round++) {
 		c->dirty = false;
+		n += wish_run(c);
 		for (struct group *g = c->groups, *next; g; g = next) {
 			next = g->next; /* nobody but its own requests can empty a group */
-			n += run_group(c, g->hash, RUNS_MAX - n);
+			n += run_group(c, g->hash, n < RUNS_MAX ? RUNS_MAX - n : 0);
 		}
 	}
 	return n > 0;

@@ -7,39 +7,21 @@
 #include <threads.h>
 
 static const struct capri_str reports = {"reports", 7}; /* the tag of all of them */
-static struct capri_semaphore *computer;
-
-static int start(struct capri_worker *w)
-{
-	computer = capri_semaphore_find(w, "compute");
-	return computer ? 0 : -1;
-}
-
-static struct capri_str compute(struct capri_request *r, struct capri_str id)
-{
-	struct timespec t = {.tv_nsec = 200000000};
-
-	thrd_sleep(&t, NULL); /* the expensive call */
-	timespec_get(&t, TIME_UTC);
-	return capri_format(r, "%.*s at %lld.%09ld\n", (int)id.len, id.p, (long long)t.tv_sec,
-			    t.tv_nsec);
-}
 
 static int report(struct capri_request *r, void *arg)
 {
-	struct capri_str id = capri_param(r, "id"), text = capri_cache_get(r, id);
+	struct capri_str id = capri_param(r, "id"), text;
+	struct timespec t = {.tv_nsec = 200000000};
+	int rc = capri_cache_fill(r, id, 10000, &text); /* while another one computes, it waits */
 
 	(void)arg;
-	if (!text.p) {
-		int rc = capri_semaphore_acquire(r, computer, 1); /* one at a time goes on */
-
-		if (rc != CAPRI_OK)
-			return rc == CAPRI_E_AGAIN ? capri_problem(r, 503, "Too many wait.") : rc;
-		text = capri_cache_get(r, id); /* the others find here what it has left */
-	}
-	if (!text.p) {
-		text = compute(r, id);
+	if (rc == CAPRI_COMPUTE) {
+		thrd_sleep(&t, NULL); /* the expensive call */
+		timespec_get(&t, TIME_UTC);
+		text = capri_format(r, "%s at %lld.%09ld\n", id.p, (long long)t.tv_sec, t.tv_nsec);
 		(void)capri_cache_put(r, id, text, 60000, &reports, 1); /* no room: not kept */
+	} else if (rc != CAPRI_OK) {
+		return capri_problem(r, 503, "It takes too long.");
 	}
 	return capri_respond(r, 200, "text/plain", text.p, text.len);
 }
@@ -56,6 +38,4 @@ static const struct capri_route routes[] = {
 	{"DELETE", "/reports", drop, .kind = CAPRI_INLINE},
 	{0}
 };
-const struct capri_app capricorn_app = {
-	CAPRI_APP_INIT, .name = "cached", .routes = routes, .start = start,
-};
+const struct capri_app capricorn_app = {CAPRI_APP_INIT, .name = "cached", .routes = routes};

@@ -2,9 +2,7 @@
 """The examples: built as a user would, against the installed header alone, and asked everything."""
 import hashlib
 import os
-import re
 import subprocess
-import textwrap
 import threading
 import time
 
@@ -327,8 +325,7 @@ def test_limited(serve, example):
 
 def test_cached(serve, example):
     """Twelve of four workers miss at once, and one computes; what was dropped is computed anew."""
-    config = readme_config("cached").replace("64MB", "1MB")
-    s = serve(example("cached"), workers=4, config=config, env={"THREAD_POOL_SIZE": 12})
+    s = serve(example("cached"), workers=4, env={"THREAD_POOL_SIZE": 12, "CACHE_MEMORY": "1m"})
     answers = []
 
     def ask():
@@ -346,10 +343,3 @@ def test_cached(serve, example):
     assert s.request("DELETE", "/reports").status == 204
     news = [s.get(f"/report/{i}").body for i in (7, 8, 7, 8)]
     assert news[:2] == news[2:] and not {seven, eight} & set(news)
-
-
-def readme_config(name):
-    """The configuration that the README of an example shows."""
-    with open(os.path.join(lib.TOP, "examples", name, "README.md"), encoding="utf-8") as f:
-        first = re.search(r"(?:^    .*\n)+", f.read(), re.M).group(0)
-    return textwrap.dedent(first)

@@ -11,6 +11,9 @@
  *   GET  /value/{key}  a value of the module's own: found, or 404
  *          ?put=TEXT&ttl=MS&tag=TEXT  keeps it   ?delete   ?drop=TEXT
  *          ?compute  puts it after it was looked for and the gate is there
+ *   GET  /fill/pool/{key}, /fill/async/{key}, /fill/inline/{key}  the same, of whom one computes
+ *          ?wait=MS  for another one; then 503   ?gate, ?tag=TEXT, ?size=N
+ *          ?fail     500, and puts nothing
  */
 #include <capricorn.h>
 #include <fcntl.h>
@@ -24,7 +27,7 @@
 
 #define SIZE_MAX_SERVED (8u << 20)
 
-static struct shared { _Atomic unsigned calls, posts, running; } *shared;
+static struct shared { _Atomic unsigned calls, posts, running, cancelled; } *shared;
 static const char *gate;
 
 static long number(struct capri_request *r, const char *name, long otherwise)
@@ -146,6 +149,74 @@ static int value(struct capri_request *r, void *arg)
 		   : capri_problem(r, 404, "There is no such value.");
 }
 
+/* Of the one who computes. */
+static int computed(struct capri_request *r)
+{
+	size_t len = 0;
+	char *body;
+	int rc;
+
+	atomic_fetch_add(&shared->running, 1);
+	if (capri_query_param(r, "gate").p)
+		wait_for_gate(r);
+	atomic_fetch_sub(&shared->running, 1);
+	body = make_body(r, &len);
+	if (!body)
+		return CAPRI_E_NOMEM;
+	if (capri_query_param(r, "fail").p)
+		return free(body), capri_problem(r, 500, "It failed.");
+	rc = put_value(r, capri_param(r, "key"), (struct capri_str){body, len});
+	if (rc == CAPRI_OK)
+		rc = capri_respond(r, 200, "text/plain", body, len);
+	free(body);
+	return rc;
+}
+
+static int told(struct capri_request *r, int result, struct capri_str value)
+{
+	switch (result) {
+	case CAPRI_OK:
+		return capri_respond(r, 200, "text/plain", value.p, value.len);
+	case CAPRI_COMPUTE:
+		return computed(r);
+	case CAPRI_E_AGAIN:
+		return capri_problem(r, 503, "Another one computes it.");
+	default:
+		return result;
+	}
+}
+
+static int fill(struct capri_request *r, void *arg)
+{
+	struct capri_str value;
+	bool pool = arg != NULL;
+	int rc = capri_cache_fill(r, capri_param(r, "key"),
+				  pool ? (uint32_t)number(r, "wait", 20000) : 0, &value);
+
+	if (rc == CAPRI_E_CANCELLED)
+		atomic_fetch_add(&shared->cancelled, 1);
+	/* One key at a time. */
+	if (rc == CAPRI_COMPUTE &&
+	    capri_cache_fill(r, (struct capri_str){"other", 5}, 0, &value) != CAPRI_E_INVALID)
+		return capri_problem(r, 500, "Two at once.");
+	return told(r, rc, value);
+}
+
+static void filled(struct capri_request *r, int result, struct capri_str value, void *arg)
+{
+	(void)arg;
+	if (told(r, result, value) < 0)
+		capri_problem(r, 500, "It could not be kept.");
+}
+
+static int fill_async(struct capri_request *r, void *arg)
+{
+	int rc = capri_cache_fill_wait(r, capri_param(r, "key"),
+				       (uint32_t)number(r, "wait", 20000), filled, arg);
+
+	return rc == CAPRI_OK ? CAPRI_PENDING : rc;
+}
+
 static int start(struct capri_worker *w)
 {
 	struct capri_str path = capri_setting(w, "counter");
@@ -164,6 +235,9 @@ static const struct capri_route routes[] = {
 	{"GET", "/pool/{x}", answer, .kind = CAPRI_POOL},
 	{"GET", "/stream/{x}", stream, .kind = CAPRI_POOL},
 	{"GET", "/value/{key}", value, .kind = CAPRI_POOL},
+	{"GET", "/fill/pool/{key}", fill, .kind = CAPRI_POOL, .arg = &shared},
+	{"GET", "/fill/inline/{key}", fill, .kind = CAPRI_INLINE},
+	{"GET", "/fill/async/{key}", fill_async, .kind = CAPRI_ASYNC},
 	{"POST", "/inline/{x}", change, .kind = CAPRI_INLINE},
 	{"POST", "/pool/{x}", change, .kind = CAPRI_POOL},
 	{0}
