@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+import kept
 from gauge import Crowd, serve_gauge
 from lib import PATIENCE, Metrics, RawClient, children, wait_until
 
@@ -394,7 +395,7 @@ class Counters:
         host, port = line.split("http://")[1].split()[0].rsplit(":", 1)
         self.address = (host, int(port))
         self.seen = {}
-        self.looks = 0
+        self.looks = self.pinned = 0
 
     def look(self):
         with RawClient(self.address) as c:
@@ -405,22 +406,49 @@ class Counters:
                 assert value >= self.seen.get(key, 0), key
                 self.seen[key] = value
         self.looks += 1
+        self.pinned += m.sum("capricorn_cache_pins") > 0
+
+
+def check_cache_at_rest(s):
+    """Nobody reads, computes or waits; every segment is accounted for."""
+    def rest():
+        st = s.status()
+        c, states = st["cache"], st["cache"]["segments_by_state"]
+        return sum(w["in_flight"] for w in st["workers"]) == 1 and \
+            (c["pinned"], c["leases"]) == (0, 0) and \
+            states["free"] + states["live"] + states["extent"] == c["segments"]
+
+    def empty():
+        c = s.status()["cache"]
+        states = c["segments_by_state"]
+        # Those that are appended to stay.
+        return (c["items"], c["live_bytes"], states["extent"]) == (0, 0, 0) and \
+            states["live"] <= 2 and states["free"] + states["live"] == c["segments"]
+    wait_until(rest, seconds=10, what=lambda: f"a cache at rest: {s.status()['cache']}")
+    assert s.request("POST", f"{s.prefix}/api/v1/control/cache/purge",
+                     {"Content-Type": "application/json"}, b'{"all": true}').status == 200
+    wait_until(empty, seconds=10, what=lambda: f"an empty cache: {s.status()['cache']}")
 
 
 def soak(seconds, seed):
-    """Load through semaphores and limits while workers are killed and stopped at random."""
+    """Load through semaphores, limits and the cache while workers are killed and stopped at
+    random."""
     rnd = random.Random(seed)
-    text = config(limit=7) + (
+    text = config(limit=7) + kept.ROUTES + kept.RULES + (
         "rate_limits:\n  many: {key: client, rate: 100000/s, burst: 100000}\n"
         "  keyed: {algorithm: sliding_window, key: 'header:X-Key', rate: 1000000/m}\n"
         "defaults: {rate_limits: [many, keyed]}\n")
-    with serve_gauge(text, workers=8, env={"THREAD_POOL_SIZE": 8,
+    with serve_gauge(text, workers=8, env={"THREAD_POOL_SIZE": 8, "METRIC_ROUTES": 32,
+                                           "CACHE_MEMORY": "2m", "CACHE_CLEANUP_INTERVAL": "1s",
                                            "STATUS_BIND": "127.0.0.1:0"}) as s:
         s.expect_crash()
         counters = Counters(s)
         keeper = s.keeper_pid()
         crowd = Crowd(s.address, 60, [(f"/{k}/0?ms={ms}", {"X-Key": f"k{i}"}) for i, (k, ms) in
                                         enumerate([("pool", 20), ("async", 30), ("inline", 2)])])
+        k = kept.Kept(s.gauge, s.prefix, seed)
+        crowd.clients += [kept.Reader(crowd, k) for _ in range(40)]
+        crowd.clients += [kept.Changer(crowd, k) for _ in range(2)]
         last = {"at": time.monotonic(), "killed": 0, "stopped": []}
         born = {}
 
@@ -452,15 +480,17 @@ def soak(seconds, seed):
                     last["stopped"].append((now + rnd.uniform(0.01, 0.3), pid))
             except ProcessLookupError:
                 pass
-        crowd.run(seconds=seconds, during=harm)
-        for _, pid in last["stopped"]:
-            try:
-                os.kill(pid, signal.SIGCONT)
-            except ProcessLookupError:
-                pass
+        with kept.Sleepers(s.address, k, 6):
+            crowd.run(seconds=seconds, during=harm)
+            for _, pid in last["stopped"]:
+                try:
+                    os.kill(pid, signal.SIGCONT)
+                except ProcessLookupError:
+                    pass
         crowd.close()
         found = crowd.statuses()
-        print(f"{found}, peak {s.gauge.peak()}, {last['killed']} killed")
+        print(f"{found}, peak {s.gauge.peak()}, {last['killed']} killed, kept: {k.seen}")
+        assert not k.wrong, k.wrong[:5]
         assert last["killed"] >= seconds - 2
         assert found.get(200, 0) > 100
         counters.look()
@@ -474,6 +504,13 @@ def soak(seconds, seed):
         assert (end["granted"], end["holders"]) == (0, [])
         assert end["reclaimed"] > 0 or last["killed"] < 10
         assert s.get("/pool/0?ms=1").status == 200
+        n = s.status()["cache"]["counts"]
+        print(f"{n}, pinned at {counters.pinned} of {counters.looks} looks")
+        check_cache_at_rest(s)
+        assert [s.get(k.path(0)).header("cache-status").split("; ")[1] for _ in range(2)] == \
+            ["fwd=uri-miss", "hit"]
+        assert k.seen["changes"] > seconds and counters.pinned > 0 and 0 not in [
+            n[x] for x in ("hits", "misses", "evicted", "invalidated", "fills", "waits")]
 
 
 def test_killed_workers_leave_nothing_behind():
