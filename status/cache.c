@@ -99,15 +99,21 @@ void status_cache_drop(struct shm *s, uint32_t slot, struct slice text)
 {
 	bool wild = memchr(text.p, '*', text.len) || memchr(text.p, '?', text.len);
 	bool path = memchr(text.p, '/', text.len) != NULL;
-	char both[SHM_CACHE_PATTERN_MAX + 8];
+	char more[SHM_CACHE_PATTERN_MAX];
+	size_t n = text.len;
 
 	(void)shm_cache_invalidate(s, slot, wild || path ? SHM_CACHE_PATTERN : SHM_CACHE_TAG, text);
-	if (!path || text.p[text.len - 1] == '*' || text.len + 2 > SHM_CACHE_PATTERN_MAX)
+	if (!path || n > sizeof(more) || text.p[n - 1] == '*')
 		return;
-	/* A key has more lines than its first, one for those that accept gzip. */
-	memcpy(both, text.p, text.len);
-	memcpy(both + text.len, "\n*", 2);
-	(void)shm_cache_invalidate(s, slot, SHM_CACHE_PATTERN, (struct slice){both, text.len + 2});
+	/* A key has more lines than its first, one for those that accept gzip. Where there is no
+	 * room to say that, rather too much is dropped. */
+	memcpy(more, text.p, n);
+	if (n + 2 <= sizeof(more))
+		more[n++] = '\n';
+	else if (n == sizeof(more))
+		n--;
+	more[n++] = '*';
+	(void)shm_cache_invalidate(s, slot, SHM_CACHE_PATTERN, (struct slice){more, n});
 }
 
 /* The answer for clients that accept gzip, and that for the others. */

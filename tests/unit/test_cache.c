@@ -811,6 +811,41 @@ static void test_drop(void **state)
 	assert_says(ask(f, 0, HEAD("/item/9?q=a%20b") "X-User: u\r\n\r\n"), "uri-miss");
 }
 
+/* Around the longest that can be named, and beyond: both forms of an answer go. */
+static void test_drop_of_long_keys(void **state)
+{
+	static const struct conf_part path[] = {
+		{CONF_PART_TEXT, {"a.example/item/", 15}}, {CONF_PART_PARAM, {"id", 2}},
+	};
+	static const struct conf_template patterns[] = {{"a.example/item/{id}", 2, path}};
+	struct conf_invalidation drop = {
+		.name = "d", .nwhen = 1, .when = {{"POST", "/item/{id}"}}, .npatterns = 1,
+		.pattern = patterns, .place = "here",
+	};
+	struct conf_cache_rule conf = plain;
+	struct fixture *f = *state;
+
+	f->conf.policy->cache.ninvalidations = 1;
+	f->conf.policy->cache.invalidation = &drop;
+	start(f, "/item/{id}", &conf);
+	for (int n = SHM_CACHE_PATTERN_MAX - 3; n <= (int)SHM_CACHE_PATTERN_MAX + 1; n++) {
+		char text[2][400], post[400], id[300];
+
+		memset(id, 'x', sizeof(id));
+		for (int gzip = 0; gzip < 2; gzip++) {
+			snprintf(text[gzip], sizeof(text[gzip]),
+				 "GET /item/%.*s HTTP/1.1\r\nHost: a.example\r\n%s\r\n", n - 15, id,
+				 gzip ? "Accept-Encoding: gzip\r\n" : "");
+			assert_true(is_kept(f, text[gzip]));
+		}
+		snprintf(post, sizeof(post), "POST /item/%.*s HTTP/1.1\r\nHost: a.example\r\n"
+			 "Content-Length: 0\r\n\r\n", n - 15, id);
+		(void)ask(f, 0, post);
+		for (int gzip = 0; gzip < 2; gzip++)
+			assert_says(ask(f, 0, text[gzip]), "uri-miss");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -829,6 +864,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stale, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slow_client, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_drop, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_drop_of_long_keys, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
