@@ -124,7 +124,9 @@ def test_one_call_for_all_workers():
         assert m.sum("capricorn_cache_requests_total", result="miss") == 1
         assert m.sum("capricorn_cache_objects") == 1
         assert m.sum("capricorn_http_requests_total", route="inline", code="200") == 41
-        assert c.server.status()["cache"]["pinned"] == 0
+        cache = c.server.status()["cache"]
+        assert cache["pinned"] == 0
+        assert sum(cache["segments_by_state"].values()) == cache["segments"]
 
 
 def test_kinds_and_sizes():
