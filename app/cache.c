@@ -86,8 +86,8 @@ int capri_cache_put(struct capri_request *c, struct capri_str key, struct capri_
 	struct value_key k;
 	int rc;
 
-	if (!value_key_make(c, key, &k) || (!value.p && value.len > 0) || ntags > SHM_CACHE_TAGS_MAX ||
-	    (ntags > 0 && !tags) || ttl_ms > TTL_MAX_MS)
+	if (!value_key_make(c, key, &k) || (!value.p && value.len > 0) ||
+	    ntags > SHM_CACHE_TAGS_MAX || (ntags > 0 && !tags) || ttl_ms > TTL_MAX_MS)
 		return CAPRI_E_INVALID;
 	for (size_t i = 0; i < ntags; i++)
 		tag[i] = (struct slice){tags[i].p, tags[i].len};

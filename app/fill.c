@@ -9,7 +9,7 @@
 #include "app/app_priv.h"
 #include "base/clock.h"
 
-#define TRIES 8         /* at a value that is there when it is looked for, and gone when it is read */
+#define TRIES 8 /* at a value that is there when it is looked for, and gone when it is read */
 
 enum { WAITS = -1000 }; /* no result */
 

@@ -115,7 +115,8 @@ static bool put_object(struct fill *f, struct request *r, const struct request_v
 	return shm_cache_put(f->c->shm, f->c->slot, &p, now) == 0;
 }
 
-/* The answers of this key are not kept, as far as is known: nobody waits for one meanwhile. */
+/* The answers of this key are not kept, as far as is known: nobody waits for one meanwhile, as all
+ * who wait would compute one after the other. */
 static void put_mark(const struct fill *f)
 {
 	uint64_t now = loop_now(f->c->loop);
@@ -221,6 +222,8 @@ static void whole(struct fill *f, struct request *r, struct request_view *v)
 		}
 	}
 	stored = put_object(f, r, v, d, v->body, etag);
+	if (!stored)
+		put_mark(f); /* who has not led, too: a mark has gone with what could not be put */
 	let_go(f);
 	if (v->status == 200 && is_not_modified(f, v, etag)) {
 		make_304(r, v);
@@ -336,7 +339,8 @@ static void on_end(struct request_tap *t, struct request *r, bool whole)
 
 		if (f->lacks_etag)
 			etag = meta_etag(text, body, f->view.coded);
-		(void)put_object(f, r, &f->view, &f->verdict, body, etag);
+		if (!put_object(f, r, &f->view, &f->verdict, body, etag))
+			put_mark(f);
 	}
 	let_go(f);
 	f->c->captured -= f->cap;

@@ -162,17 +162,20 @@ enum shm_cache_count {
 /* By any lane of the slot. */
 void shm_cache_count(struct shm *s, uint32_t slot, enum shm_cache_count what, uint64_t n);
 
+#define SHM_CACHE_STATES_MAX 8u
 struct shm_cache_view {
 	enum shm_cache_policy policy;
 	uint64_t memory, items_max, object_max;
 	uint64_t segments, segment_bytes;
-	uint64_t by_state[8];           /* segments, by enum cache_state: their sum is `segments` */
+	/* segments, in the order of cache_states.def: their sum is `segments` */
+	uint64_t by_state[SHM_CACHE_STATES_MAX];
 	uint64_t items, entries;        /* objects in the index; places that it has */
 	uint64_t used_bytes, live_bytes; /* of segments; of objects that are in the index (hint) */
 	uint64_t pinned;                /* pins that stand */
+	uint64_t leases;                /* fill leases that are held */
 	uint64_t count[SHM_CACHE_COUNTS];
 };
-/* Walks the index: for the keeper and status. */
+/* Walks segments, pins and leases: for the keeper and status. */
 void shm_cache_read(const struct shm *s, struct shm_cache_view *ret);
 
 /* Totals at some time: what came between two of them is the difference. */

@@ -193,6 +193,15 @@ void shm_cache_fill_end(struct shm *s, const struct heritage *h, uint32_t slot,
 	}
 }
 
+uint64_t cache_leases_held(const struct cache *c)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < c->nleases; i++)
+		n += (atomic_load(&c->leases[i]) & HELD) != 0;
+	return n;
+}
+
 void cache_lease_recover(const struct cache *c, uint32_t slot)
 {
 	for (uint32_t i = 0; i < c->nleases; i++) {

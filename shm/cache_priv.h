@@ -23,8 +23,12 @@
  * Only OPENING and EVICTING have an owner: recovery makes them FREE and LIMBO.
  */
 enum cache_state {
-	CACHE_FREE, CACHE_OPENING, CACHE_LIVE, CACHE_EVICTING, CACHE_LIMBO, CACHE_EXTENT
+#define SHM_CACHE_STATE(sym, word) CACHE_##sym,
+#include "shm/cache_states.def"
+#undef SHM_CACHE_STATE
+	CACHE_STATES
 };
+_Static_assert(CACHE_STATES <= SHM_CACHE_STATES_MAX, "a state has three bits");
 #define CACHE_SEG_BITS 20
 #define CACHE_SEGS_MAX (1u << CACHE_SEG_BITS)
 #define CACHE_GEN_MAX ((1u << 20) - 1)
@@ -243,5 +247,6 @@ bool cache_is_banned(const struct cache *c, struct cache_object *o, const struct
 void cache_ban_key(const struct cache *c, uint32_t slot, uint64_t hash);
 void cache_ban_recover(const struct cache *c, uint32_t slot);
 void cache_lease_recover(const struct cache *c, uint32_t slot);
+uint64_t cache_leases_held(const struct cache *c);
 
 #endif

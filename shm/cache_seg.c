@@ -879,6 +879,7 @@ void shm_cache_read(const struct shm *s, struct shm_cache_view *ret)
 	extents = ret->by_state[CACHE_EXTENT] * ret->segment_bytes;
 	ret->used_bytes += extents;
 	ret->live_bytes += extents;
+	ret->leases = cache_leases_held(&c);
 	for (uint32_t i = 0; i < c.nslots; i++) {
 		for (uint32_t k = 0; k < SHM_CACHE_PINS; k++)
 			ret->pinned += shm_get(&c.slots[i].pin[k]) != 0;

@@ -14,6 +14,14 @@ static const char *const words[SHM_CACHE_COUNTS] = {
 #undef SHM_CACHE_COUNT
 };
 
+static const char *const state_words[] = {
+#define SHM_CACHE_STATE(sym, word) word,
+#include "shm/cache_states.def"
+#undef SHM_CACHE_STATE
+};
+#define STATES (sizeof(state_words) / sizeof(state_words[0]))
+_Static_assert(STATES <= SHM_CACHE_STATES_MAX, "each has its count");
+
 static uint64_t since(uint64_t now, uint64_t then)
 {
 	return now > then ? now - then : 0;
@@ -52,7 +60,7 @@ static json_t *history_json(struct doc *d, const struct status_view *v)
 json_t *status_cache_json(struct doc *d, const struct status_view *v)
 {
 	static const char *const policies[] = {"lru", "lfu", "fifo"};
-	json_t *o = json_object(), *counts;
+	json_t *o = json_object(), *counts, *states;
 	struct shm_cache_view c = {0};
 
 	if (shm_cache_object_max(&v->shm->geo) == 0)
@@ -70,9 +78,14 @@ json_t *status_cache_json(struct doc *d, const struct status_view *v)
 	doc_int(d, o, "used_bytes", c.used_bytes);
 	doc_int(d, o, "live_bytes", c.live_bytes);
 	doc_int(d, o, "dead_bytes", since(c.used_bytes, c.live_bytes));
-	doc_int(d, o, "pinned", c.pinned);
 	put_ratio(d, o, c.count[SHM_CACHE_HITS] + c.count[SHM_CACHE_STALES],
 		  c.count[SHM_CACHE_MISSES]);
+	states = json_object();
+	for (size_t i = 0; i < STATES; i++)
+		doc_int(d, states, state_words[i], c.by_state[i]);
+	doc_put(d, o, "segments_by_state", states);
+	doc_int(d, o, "pinned", c.pinned);
+	doc_int(d, o, "leases", c.leases);
 	for (int i = 0; i < SHM_CACHE_COUNTS; i++)
 		doc_int(d, counts, words[i], c.count[i]);
 	doc_put(d, o, "counts", counts);
@@ -86,15 +99,21 @@ void status_cache_drop(struct shm *s, uint32_t slot, struct slice text)
 {
 	bool wild = memchr(text.p, '*', text.len) || memchr(text.p, '?', text.len);
 	bool path = memchr(text.p, '/', text.len) != NULL;
-	char both[SHM_CACHE_PATTERN_MAX + 8];
+	char more[SHM_CACHE_PATTERN_MAX];
+	size_t n = text.len;
 
 	(void)shm_cache_invalidate(s, slot, wild || path ? SHM_CACHE_PATTERN : SHM_CACHE_TAG, text);
-	if (!path || text.p[text.len - 1] == '*' || text.len + 2 > SHM_CACHE_PATTERN_MAX)
+	if (!path || n > sizeof(more) || text.p[n - 1] == '*')
 		return;
-	/* A key has more lines than its first, one for those that accept gzip. */
-	memcpy(both, text.p, text.len);
-	memcpy(both + text.len, "\n*", 2);
-	(void)shm_cache_invalidate(s, slot, SHM_CACHE_PATTERN, (struct slice){both, text.len + 2});
+	/* A key has more lines than its first, one for those that accept gzip. Where there is no
+	 * room to say that, rather too much is dropped. */
+	memcpy(more, text.p, n);
+	if (n + 2 <= sizeof(more))
+		more[n++] = '\n';
+	else if (n == sizeof(more))
+		n--;
+	more[n++] = '*';
+	(void)shm_cache_invalidate(s, slot, SHM_CACHE_PATTERN, (struct slice){more, n});
 }
 
 /* The answer for clients that accept gzip, and that for the others. */

@@ -10,9 +10,11 @@ import time
 from modules import directory, module
 from lib import Server
 
-GAUGES, CELLS = 8, 256
+GAUGES, CELLS, KEPT = 8, 256, 512
 CELL = 4 * (1 + 2 * GAUGES)
-SIZE = 4 * 2 * GAUGES + CELLS * CELL
+CALLS = 4 * 2 * GAUGES + CELLS * CELL
+VERSIONS = CALLS + 4
+SIZE = VERSIONS + 4 * KEPT
 
 
 class Gauge:
@@ -34,6 +36,20 @@ class Gauge:
 
     def reset(self, gauge=0):
         struct.pack_into("I", self.map, 4 * gauge, 0)
+
+    @property
+    def kept_calls(self):
+        """Of handlers of /kept."""
+        return struct.unpack_from("I", self.map, CALLS)[0]
+
+    def version(self, key):
+        """What handlers of /kept say of this key from now on."""
+        return struct.unpack_from("I", self.map, VERSIONS + 4 * key)[0]
+
+    def change(self, key):
+        version = self.version(key) + 1
+        struct.pack_into("I", self.map, VERSIONS + 4 * key, version)
+        return version
 
     def running(self, gauge=0):
         """In workers that live."""
@@ -61,6 +77,9 @@ def serve_gauge(config, env=None, workers=2, own=False, **kw):
 
 class Client:
     """One connection that asks for the same again and again."""
+
+    due = 0.0       # when it asks again: at once
+    noted = True    # in the crowd's answers
 
     def __init__(self, crowd, request):
         self.crowd, self.request = crowd, request
@@ -142,6 +161,9 @@ class Crowd:
         while left:
             waiting, again = again, []
             for c in waiting:
+                if c.due > now:
+                    again.append(c)
+                    continue
                 try:
                     c.ask()
                 except OSError:
@@ -154,7 +176,8 @@ class Crowd:
                 status = c.on_readable()
                 if status is None:
                     continue
-                self.answers.append((index[c], status, c.sent, time.monotonic()))
+                if c.noted:
+                    self.answers.append((index[c], status, c.sent, time.monotonic()))
                 left[c] -= 1
                 if left[c] > 0:
                     again.append(c)

@@ -11,7 +11,7 @@ import struct
 import threading
 import time
 
-from lib import RawClient, Server, wait_until
+from lib import SANITIZED, RawClient, Server, shm_is_small, wait_until
 from modules import directory, module
 
 ROUTES = """
@@ -128,7 +128,9 @@ def test_one_call_for_all_workers():
         assert m.sum("capricorn_cache_requests_total", result="miss") == 1
         assert m.sum("capricorn_cache_objects") == 1
         assert m.sum("capricorn_http_requests_total", route="inline", code="200") == 41
-        assert c.server.status()["cache"]["pinned"] == 0
+        cache = c.server.status()["cache"]
+        assert cache["pinned"] == 0
+        assert sum(cache["segments_by_state"].values()) == cache["segments"]
 
 
 def test_kinds_and_sizes():
@@ -185,6 +187,38 @@ def slots_of(c):
     s = c.server
     rows = s.get(s.prefix + "/api/v1/performance/active-requests").json()["requests"]
     return {r["slot"] for r in rows if r["path"] == "/pool/1"}
+
+
+def test_a_crowd_on_many_workers_is_one_call():
+    """100 clients at once, of as many workers: all of them are there before the one call ends."""
+    clients = 100
+    workers = 16 if SANITIZED or shm_is_small() else 100  # 50 MB of it
+    env = {"THREAD_POOL_SIZE": 1, "WORKER_CONNECTIONS": 64, "METRIC_ROUTES": 8,
+           "WORKERS_MAX": workers}
+    with Cached(workers=workers, env=env) as c:
+        crowd = []
+        for _ in range(clients):
+            crowd.append(c.server.connect())
+            crowd[-1].send("GET /pool/1?gate HTTP/1.1\r\nHost: a\r\n\r\n")
+
+        def there():
+            st = c.server.status()
+            return sum(w["in_flight"] for w in st["workers"]) > clients and c.running == 1
+        wait_until(there, what="all of them")
+        slots = len(slots_of(c))
+        print(f"in {slots} of {workers} workers")
+        assert slots >= workers / 4
+        assert (c.calls, c.server.status()["cache"]["leases"]) == (1, 1)
+        c.open_gate()
+        answers = [x.response() for x in crowd]
+        assert {(a.status, a.body) for a in answers} == \
+            {(200, b"call 1 of /pool/1 after 0 changes\n")}
+        assert sum("stored" in verdict(a)[1] for a in answers) == 1
+        assert c.calls == 1
+        for x in crowd:
+            x.close()
+        st = c.server.status()["cache"]
+        assert (st["counts"]["puts"], st["leases"], st["pinned"]) == (1, 0, 0)
 
 
 def test_the_one_that_computes_is_killed():

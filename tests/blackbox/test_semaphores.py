@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+import kept
 from gauge import Crowd, serve_gauge
 from lib import PATIENCE, Metrics, RawClient, children, wait_until
 
@@ -394,34 +395,71 @@ class Counters:
         host, port = line.split("http://")[1].split()[0].rsplit(":", 1)
         self.address = (host, int(port))
         self.seen = {}
-        self.looks = 0
+        self.looks = self.pinned = 0
 
     def look(self):
-        with RawClient(self.address) as c:
-            m = Metrics(c.get("/metrics").body.decode())
+        try:
+            with RawClient(self.address) as c:
+                m = Metrics(c.get("/metrics").body.decode())
+        except (OSError, EOFError):
+            return # the keeper was killed
         for name in self.NAMES:
             for labels, value in m.get(name):
                 key = (name, *sorted(labels.items()))
                 assert value >= self.seen.get(key, 0), key
                 self.seen[key] = value
         self.looks += 1
+        self.pinned += m.sum("capricorn_cache_pins") > 0
+
+
+def comm(pid):
+    try:
+        with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+            return f.read().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def check_cache_at_rest(s):
+    """Nobody reads, computes or waits; every segment is accounted for."""
+    def rest():
+        st = s.status()
+        c, states = st["cache"], st["cache"]["segments_by_state"]
+        return sum(w["in_flight"] for w in st["workers"]) == 1 and \
+            (c["pinned"], c["leases"]) == (0, 0) and \
+            states["free"] + states["live"] + states["extent"] == c["segments"]
+
+    def empty():
+        c = s.status()["cache"]
+        states = c["segments_by_state"]
+        # Those that are appended to stay.
+        return (c["items"], c["live_bytes"], states["extent"]) == (0, 0, 0) and \
+            states["live"] <= 2 and states["free"] + states["live"] == c["segments"]
+    wait_until(rest, seconds=10, what=lambda: f"a cache at rest: {s.status()['cache']}")
+    assert s.request("POST", f"{s.prefix}/api/v1/control/cache/purge",
+                     {"Content-Type": "application/json"}, b'{"all": true}').status == 200
+    wait_until(empty, seconds=10, what=lambda: f"an empty cache: {s.status()['cache']}")
 
 
 def soak(seconds, seed):
-    """Load through semaphores and limits while workers are killed and stopped at random."""
+    """Load through semaphores, limits and the cache while workers are killed and stopped at
+    random, and the keeper is killed."""
     rnd = random.Random(seed)
-    text = config(limit=7) + (
+    text = config(limit=7) + kept.ROUTES + kept.RULES + (
         "rate_limits:\n  many: {key: client, rate: 100000/s, burst: 100000}\n"
         "  keyed: {algorithm: sliding_window, key: 'header:X-Key', rate: 1000000/m}\n"
         "defaults: {rate_limits: [many, keyed]}\n")
-    with serve_gauge(text, workers=8, env={"THREAD_POOL_SIZE": 8,
+    with serve_gauge(text, workers=8, env={"THREAD_POOL_SIZE": 8, "METRIC_ROUTES": 32,
+                                           "CACHE_MEMORY": "2m", "CACHE_CLEANUP_INTERVAL": "1s",
                                            "STATUS_BIND": "127.0.0.1:0"}) as s:
         s.expect_crash()
         counters = Counters(s)
-        keeper = s.keeper_pid()
         crowd = Crowd(s.address, 60, [(f"/{k}/0?ms={ms}", {"X-Key": f"k{i}"}) for i, (k, ms) in
                                         enumerate([("pool", 20), ("async", 30), ("inline", 2)])])
-        last = {"at": time.monotonic(), "killed": 0, "stopped": []}
+        k = kept.Kept(s.gauge, s.prefix, seed)
+        crowd.clients += [kept.Reader(crowd, k) for _ in range(40)]
+        crowd.clients += [kept.Changer(crowd, k) for _ in range(2)]
+        last = {"at": time.monotonic(), "killed": 0, "keepers": 0, "stopped": []}
         born = {}
 
         def harm():
@@ -440,10 +478,16 @@ def soak(seconds, seed):
             for p in children(s.pid):
                 born.setdefault(p, now)
             # Those that die young are replaced later and later: killed are older ones only.
-            pids = [p for p in children(s.pid) if p != keeper]
+            names = {p: comm(p) for p in children(s.pid)}
+            pids = [p for p, name in names.items() if name.startswith("capricorn-w")]
             old = [p for p in pids if now - born[p] > 2.1]
+            keepers = [p for p, name in names.items() if name == "capricorn-keep" and
+                       now - born[p] > 2.1]
             try:
-                if old and rnd.random() < 0.8:
+                if keepers and rnd.random() < 0.1:
+                    os.kill(keepers[0], signal.SIGKILL)
+                    last["keepers"] += 1
+                elif old and rnd.random() < 0.8:
                     os.kill(rnd.choice(old), signal.SIGKILL)
                     last["killed"] += 1
                 elif pids:
@@ -452,16 +496,19 @@ def soak(seconds, seed):
                     last["stopped"].append((now + rnd.uniform(0.01, 0.3), pid))
             except ProcessLookupError:
                 pass
-        crowd.run(seconds=seconds, during=harm)
-        for _, pid in last["stopped"]:
-            try:
-                os.kill(pid, signal.SIGCONT)
-            except ProcessLookupError:
-                pass
+        with kept.Sleepers(s.address, k, 6):
+            crowd.run(seconds=seconds, during=harm)
+            for _, pid in last["stopped"]:
+                try:
+                    os.kill(pid, signal.SIGCONT)
+                except ProcessLookupError:
+                    pass
         crowd.close()
         found = crowd.statuses()
-        print(f"{found}, peak {s.gauge.peak()}, {last['killed']} killed")
-        assert last["killed"] >= seconds - 2
+        print(f"{found}, peak {s.gauge.peak()}, {last['killed']} and "
+              f"{last['keepers']} keepers killed, kept: {k.seen}")
+        assert not k.wrong, k.wrong[:5]
+        assert last["killed"] >= max(1, seconds - 5)
         assert found.get(200, 0) > 100
         counters.look()
         assert counters.looks > seconds
@@ -474,10 +521,17 @@ def soak(seconds, seed):
         assert (end["granted"], end["holders"]) == (0, [])
         assert end["reclaimed"] > 0 or last["killed"] < 10
         assert s.get("/pool/0?ms=1").status == 200
+        n = s.status()["cache"]["counts"]
+        print(f"{n}, pinned at {counters.pinned} of {counters.looks} looks")
+        check_cache_at_rest(s)
+        assert [s.get(k.path(0)).header("cache-status").split("; ")[1] for _ in range(2)] == \
+            ["fwd=uri-miss", "hit"]
+        assert k.seen["changes"] > seconds and counters.pinned > 0 and 0 not in [
+            n[x] for x in ("hits", "misses", "evicted", "invalidated", "fills", "waits")]
 
 
 def test_killed_workers_leave_nothing_behind():
-    soak(3 if SANITIZED else 10, 1)
+    soak(4 if SANITIZED else 10, 1)
 
 
 @pytest.mark.slow

@@ -9,12 +9,17 @@
  *                               handler takes by itself; /wait/{gauge}: async
  *   GET /decline/{gauge}?ms=N   one takes it and declines, and the next one takes it
  *   GET /charge/{key}           by the limit "own"
+ *
+ * And some whose answers are kept, which say of each byte whose it is: see kept.py.
+ *   GET /kept/{kind}/{key}?size=N&ms=N   {kind}: pool (counted by gauge 0), inline, stream
+ *   POST /kept/change/{key}     204
  */
 #include <capricorn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -23,6 +28,7 @@
 
 #define GAUGES 8
 #define CELLS 256
+#define KEPT 512
 
 struct cell {
 	_Atomic int pid;
@@ -34,6 +40,8 @@ static struct shared {
 	_Atomic unsigned peak[GAUGES];
 	_Atomic unsigned ended[GAUGES];
 	struct cell cell[CELLS];
+	_Atomic unsigned calls;          /* of handlers of /kept */
+	_Atomic unsigned version[KEPT];  /* the test's */
 } *shared;
 static struct cell *mine;
 static struct capri_semaphore *own;     /* with the setting "own": what is so named */
@@ -207,6 +215,82 @@ static int charge(struct capri_request *r, void *arg)
 				  capri_format(r, "%d %u", rc, seconds).p);
 }
 
+/* ---- what is kept ---- */
+
+#define RECORD 20                /* "key version index\n" */
+#define SUM 9                    /* of all before it, at the end */
+#define SIZE_MIN 100
+#define SIZE_MAX_KEPT (1l << 20)
+
+static unsigned crc32_of(const char *p, size_t len)
+{
+	unsigned crc = ~0u;
+
+	for (size_t i = 0; i < len; i++) {
+		crc ^= (unsigned char)p[i];
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (0xedb88320u & -(crc & 1));
+	}
+	return ~crc;
+}
+
+static char *make_kept(struct capri_request *r, size_t *ret_len)
+{
+	struct capri_str key = capri_param(r, "key");
+	unsigned k = key.p ? (unsigned)atoi(key.p) % KEPT : 0;
+	unsigned version = atomic_load(&shared->version[k]);
+	long size = number(r, "size", SIZE_MIN);
+	size_t len, at = 0;
+	char *body;
+
+	size = size < SIZE_MIN ? SIZE_MIN : size < SIZE_MAX_KEPT ? size : SIZE_MAX_KEPT;
+	len = (size_t)size;
+	body = malloc(len + RECORD + 1);
+	atomic_fetch_add(&shared->calls, 1);
+	for (unsigned i = 0; body && at < len - SUM; i++, at += RECORD)
+		snprintf(body + at, RECORD + 1, "%05u %08u %04u\n", k, version % 100000000,
+			 i % 10000);
+	if (body)
+		snprintf(body + len - SUM, SUM + 1, "%08x\n", crc32_of(body, len - SUM));
+	nap(number(r, "ms", 0));
+	*ret_len = len;
+	return body;
+}
+
+static int keep(struct capri_request *r, void *arg)
+{
+	int counted = arg != NULL;
+	size_t len = 0;
+	char *body;
+
+	if (counted)
+		enter(0, 1);
+	body = make_kept(r, &len);
+	if (counted)
+		leave(0, 1);
+	return body ? capri_respond_ref(r, 200, "text/plain", body, len, free, body)
+		    : CAPRI_E_NOMEM;
+}
+
+static int keep_stream(struct capri_request *r, void *arg)
+{
+	size_t len = 0;
+	char *body = make_kept(r, &len);
+	int rc = body ? capri_stream_begin(r, 200, "text/plain", -1) : CAPRI_E_NOMEM;
+
+	(void)arg;
+	for (size_t at = 0; rc == CAPRI_OK && at < len; at += 5000)
+		rc = capri_write(r, body + at, len - at < 5000 ? len - at : 5000);
+	free(body);
+	return body ? capri_stream_end(r, rc == CAPRI_OK) : rc;
+}
+
+static int change(struct capri_request *r, void *arg)
+{
+	(void)arg;
+	return capri_respond(r, 204, NULL, NULL, 0);
+}
+
 static int start(struct capri_worker *w)
 {
 	struct capri_str path = capri_setting(w, "gauge");
@@ -238,6 +322,10 @@ static const struct capri_route routes[] = {
 	{"GET", "/decline/{gauge}", take_and_decline, .kind = CAPRI_POOL},
 	{"GET", "/decline/*", take, .kind = CAPRI_POOL},
 	{"GET", "/charge/{key}", charge, .kind = CAPRI_INLINE},
+	{"GET", "/kept/pool/{key}", keep, (void *)1, .kind = CAPRI_POOL},
+	{"GET", "/kept/inline/{key}", keep, .kind = CAPRI_INLINE},
+	{"GET", "/kept/stream/{key}", keep_stream, .kind = CAPRI_POOL},
+	{"POST", "/kept/change/{key}", change, .kind = CAPRI_INLINE},
 	{0}
 };
 const struct capri_app capricorn_app = {

@@ -215,7 +215,7 @@ MUTANTS = [
     ("what was moved is not looked at again", _INDEX, "\t\t\t--*i;\n", "\t\t\t;\n", STEP_CACHE),
     ("what cannot be pinned is left", _INDEX, "\tif (unknown)\n", "\tif (false)\n", CACHE),
     ("the sweep corrects what is right", _SEG,
-     "if (atomic_load(&c.head->links) != sw->links)", "if (false)", CACHE),
+     "if (links_of(&c) != sw->links)", "if (false)", CACHE),
     ("a deleted key is stored by who computed it before", _INDEX,
      "\tcache_ban_key(&c, slot, hash);\n", "", CACHE),
     ("the next number is not helped on", _BAN,

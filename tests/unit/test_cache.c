@@ -811,6 +811,109 @@ static void test_drop(void **state)
 	assert_says(ask(f, 0, HEAD("/item/9?q=a%20b") "X-User: u\r\n\r\n"), "uri-miss");
 }
 
+static void test_max_object(void **state)
+{
+	static const struct { enum way way; const char *path; } ways[] = {
+		{COPIED, "w"}, {PULLED, "s"}, {PULLED_KNOWN, "k"},
+	};
+	struct fixture *f = *state;
+	struct conf_cache_rule conf = plain;
+
+	conf.max_object = 20000;
+	start(f, "/*", &conf);
+	make_big();
+	f->body = big;
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		f->way = ways[i].way;
+		for (f->len = conf.max_object - 1; f->len <= conf.max_object + 1; f->len++) {
+			char text[80];
+
+			snprintf(text, sizeof(text), GET("/%s%zu"), ways[i].path, f->len);
+			assert_int_equal(is_kept(f, text), f->len <= conf.max_object);
+			if (f->len <= conf.max_object) /* (others may come in chunks) */
+				assert_memory_equal(body_of(f, 0), big, f->len);
+		}
+	}
+	assert_int_equal(f->cache->captured, 0);
+}
+
+/* A body that may be kept, but not together with its key and head: that is known from then on, by
+ * those who come, and by those who have waited; whether it comes whole or in pieces. */
+static void test_no_room_for_the_head(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t most = shm_cache_object_max(&f->shm.geo);
+	char *body = calloc(1, most + 1);
+
+	assert_non_null(body);
+	start(f, "/*", &plain);
+	f->body = body;
+	for (int pieces = 0; pieces < 2; pieces++) {
+		char text[80];
+		int before;
+
+		snprintf(text, sizeof(text), GET("/%d"), pieces);
+		f->way = pieces ? PULLED : COPIED;
+		f->len = most - 1000;
+		assert_true(is_kept(f, text));
+		(void)shm_cache_invalidate(&f->shm, 1, SHM_CACHE_ALL, SLICE(""));
+		f->len = most - 10;
+		(void)ask(f, 0, text);
+		for (int i = 0; i < 3; i++)
+			assert_says(ask(f, 0, text), "Cache-Status: capricorn; fwd=bypass");
+		(void)shm_cache_invalidate(&f->shm, 1, SHM_CACHE_ALL, SLICE(""));
+		/* The second waits for the first, the third for nobody any more. */
+		before = f->calls;
+		f->way = LATER;
+		for (int i = 0; i < 3; i++)
+			say(f, i, text);
+		turns(f, 5);
+		assert_int_equal(f->calls, before + 1);
+		f->way = COPIED;
+		respond(f, f->held);
+		f->held = NULL;
+		(void)get_answer(f, 0, false);
+		for (int i = 1; i < 3; i++)
+			assert_says(get_answer(f, i, false), "fwd=bypass");
+	}
+	free(body);
+}
+
+/* Around the longest that can be named, and beyond: both forms of an answer go. */
+static void test_drop_of_long_keys(void **state)
+{
+	static const struct conf_part path[] = {
+		{CONF_PART_TEXT, {"a.example/item/", 15}}, {CONF_PART_PARAM, {"id", 2}},
+	};
+	static const struct conf_template patterns[] = {{"a.example/item/{id}", 2, path}};
+	struct conf_invalidation drop = {
+		.name = "d", .nwhen = 1, .when = {{"POST", "/item/{id}"}}, .npatterns = 1,
+		.pattern = patterns, .place = "here",
+	};
+	struct conf_cache_rule conf = plain;
+	struct fixture *f = *state;
+
+	f->conf.policy->cache.ninvalidations = 1;
+	f->conf.policy->cache.invalidation = &drop;
+	start(f, "/item/{id}", &conf);
+	for (int n = SHM_CACHE_PATTERN_MAX - 3; n <= (int)SHM_CACHE_PATTERN_MAX + 1; n++) {
+		char text[2][400], post[400], id[300];
+
+		memset(id, 'x', sizeof(id));
+		for (int gzip = 0; gzip < 2; gzip++) {
+			snprintf(text[gzip], sizeof(text[gzip]),
+				 "GET /item/%.*s HTTP/1.1\r\nHost: a.example\r\n%s\r\n", n - 15, id,
+				 gzip ? "Accept-Encoding: gzip\r\n" : "");
+			assert_true(is_kept(f, text[gzip]));
+		}
+		snprintf(post, sizeof(post), "POST /item/%.*s HTTP/1.1\r\nHost: a.example\r\n"
+			 "Content-Length: 0\r\n\r\n", n - 15, id);
+		(void)ask(f, 0, post);
+		for (int gzip = 0; gzip < 2; gzip++)
+			assert_says(ask(f, 0, text[gzip]), "uri-miss");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -829,6 +932,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stale, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slow_client, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_drop, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_drop_of_long_keys, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_max_object, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_room_for_the_head, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -115,7 +115,7 @@ static struct shm_cache_view view(void)
 	uint64_t sum = 0;
 
 	shm_cache_read(&seg, &v);
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < CACHE_STATES; i++)
 		sum += v.by_state[i];
 	assert_int_equal(sum, v.segments);
 	return v;
@@ -835,7 +835,9 @@ static void test_no_more_leases(void **state)
 		n += l == SHM_CACHE_LEADER;
 	}
 	assert_int_equal(n, tiny.cache_leases);
+	assert_int_equal(view().leases, n);
 	shm_cache_recover(&seg, 1);
+	assert_int_equal(view().leases, 0);
 	assert_int_equal(shm_cache_fill_begin(&seg, 2, 1, S_NS, S_NS, &f), SHM_CACHE_LEADER);
 }
 
