@@ -235,9 +235,9 @@ CAPRI_EXPORT int capri_ratelimit_check(struct capri_ratelimit *l, struct capri_s
  */
 CAPRI_EXPORT struct capri_str capri_cache_get(struct capri_request *r, struct capri_str key);
 /* [owner] Keeps a copy for ttl_ms, unless it is made invalid before. That counts from the first
- * capri_cache_get() of the request on, or from when it was told to compute (see below): a value that
- * was computed from what somebody has changed meanwhile is not found. CAPRI_E_NOMEM: too large, or
- * there is no room now. */
+ * capri_cache_get() of the request on, or from when it was told to compute (see below): a value
+ * that was computed from what somebody has changed meanwhile is not found. CAPRI_E_NOMEM: too
+ * large, or there is no room now. */
 CAPRI_EXPORT int capri_cache_put(struct capri_request *r, struct capri_str key,
 				 struct capri_str value, uint64_t ttl_ms,
 				 const struct capri_str *tags, size_t ntags);
