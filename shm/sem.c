@@ -615,7 +615,16 @@ static inline _Atomic uint32_t *plain_word(const struct shm *s, uint32_t sem, ui
 	return &s->permits[first + i];
 }
 
-static inline bool acquire_fast(struct shm *s, uint32_t sem, uint32_t slot, uint64_t hint,
+/* The limit has been changed meanwhile: what was taken under the old one is given back. */
+SELDOM static void take_back(const struct shm *s, uint32_t sem, uint32_t slot, uint32_t i,
+			     uint64_t now_ns, struct shm_sem_wake *wake)
+{
+	struct sem m = sem_of(s, sem);
+
+	give_back(&m, slot, i, SHM_SEM_NONE, now_ns, wake);
+}
+
+static inline bool acquire_fast(struct shm *s, uint32_t sem, uint32_t slot, uint32_t row,
 				uint64_t now_ns, uint32_t *permit, struct shm_sem_wake *wake)
 {
 	const _Atomic uint64_t *bounds = &s->sems[sem].bounds;
@@ -626,34 +635,37 @@ static inline bool acquire_fast(struct shm *s, uint32_t sem, uint32_t slot, uint
 	if (word == NULL || !nobody_waits(s, sem) || atomic_load(word) != 0 ||
 	    !swap(word, 0, sem_held(slot)))
 		return false;
-	shm_set(&s->permit_hints[word - s->permits], hint);
+	shm_set(&s->permit_hints[word - s->permits], sem_hint(row, now_ns));
 	if (__builtin_expect(atomic_load(bounds) != raw, 0)) {
-		struct sem m = sem_of(s, sem);
-
-		give_back(&m, slot, i, SHM_SEM_NONE, now_ns, wake);
+		take_back(s, sem, slot, i, now_ns, wake);
 		return false;
 	}
 	*permit = i;
 	return true;
 }
 
-SELDOM static bool acquire(struct shm *s, uint32_t sem, const struct take *t, bool queue)
+SELDOM static bool acquire(struct shm *s, uint32_t sem, uint32_t slot, uint32_t weight, bool queue,
+			   uint32_t row, uint64_t now_ns, uint32_t permit[], uint32_t *have,
+			   struct shm_sem_wake *wake)
 {
+	const struct take t = {slot, weight, sem_hint(row, now_ns), now_ns, permit, have, wake};
 	struct sem m = sem_of(s, sem);
 	struct bounds b = sem_bounds(&m);
 
+	if (!queue)
+		*have = 0;
 	if (b.limit == 0) {
-		drop(&m, t);
+		drop(&m, &t);
 		return true;
 	}
 	if (queue)
-		return acquire_queued(&m, t, &b);
-	if (t->weight > b.limit || anyone_waits(&m))
+		return acquire_queued(&m, &t, &b);
+	if (weight > b.limit || anyone_waits(&m))
 		return false;
-	take_free(&m, t, &b);
-	if (*t->have == t->weight)
+	take_free(&m, &t, &b);
+	if (*have == weight)
 		return true;
-	drop(&m, t);
+	drop(&m, &t);
 	return false;
 }
 
@@ -661,16 +673,21 @@ bool shm_sem_acquire(struct shm *s, uint32_t sem, uint32_t slot, uint32_t weight
 		     uint32_t row, uint64_t now_ns, uint32_t permit[], uint32_t *have,
 		     struct shm_sem_wake *wake)
 {
-	uint64_t hint = sem_hint(row, now_ns);
-
 	CHECK(sem < s->geo.sems && slot < s->geo.slots && weight > 0);
-	if (!queue) {
-		*have = weight == 1 && acquire_fast(s, sem, slot, hint, now_ns, permit, wake);
-		if (__builtin_expect(*have == 1, 1))
-			return true;
+	if (!queue && weight == 1 && acquire_fast(s, sem, slot, row, now_ns, permit, wake)) {
+		*have = 1;
+		return true;
 	}
-	return acquire(s, sem, &(struct take){slot, weight, hint, now_ns, permit, have, wake},
-		       queue);
+	return acquire(s, sem, slot, weight, queue, row, now_ns, permit, have, wake);
+}
+
+/* Somebody has begun to wait meanwhile, or the limit was changed. */
+SELDOM static void look_again(const struct shm *s, uint32_t sem, uint64_t now_ns,
+			      struct shm_sem_wake *wake)
+{
+	struct sem m = sem_of(s, sem);
+
+	look_after_free(&m, SHM_SEM_NONE, now_ns, wake);
 }
 
 /* Gives a permit back if nobody waits now. */
@@ -688,27 +705,27 @@ static inline bool release_fast(struct shm *s, uint32_t sem, uint32_t slot, uint
 		return true;
 	if (shm_get(freed) != i)
 		shm_set(freed, i);
-	if (__builtin_expect(atomic_load(bounds) != raw || !nobody_waits(s, sem), 0)) {
-		struct sem m = sem_of(s, sem);
-
-		look_after_free(&m, SHM_SEM_NONE, now_ns, wake);
-	}
+	if (__builtin_expect(atomic_load(bounds) != raw || !nobody_waits(s, sem), 0))
+		look_again(s, sem, now_ns, wake);
 	return true;
+}
+
+SELDOM static void release(struct shm *s, uint32_t sem, uint32_t slot, uint32_t permit,
+			   uint64_t now_ns, struct shm_sem_wake *wake)
+{
+	struct sem m = sem_of(s, sem);
+
+	if (permit < m.max)
+		give_back(&m, slot, permit, SHM_SEM_NONE, now_ns, wake);
 }
 
 void shm_sem_release(struct shm *s, uint32_t sem, uint32_t slot, const uint32_t permit[],
 		     uint32_t n, uint64_t now_ns, struct shm_sem_wake *wake)
 {
 	CHECK(sem < s->geo.sems && slot < s->geo.slots);
-	for (uint32_t i = 0; i < n; i++) {
-		struct sem m;
-
-		if (release_fast(s, sem, slot, permit[i], now_ns, wake))
-			continue;
-		m = sem_of(s, sem);
-		if (permit[i] < m.max)
-			give_back(&m, slot, permit[i], SHM_SEM_NONE, now_ns, wake);
-	}
+	for (uint32_t i = 0; i < n; i++)
+		if (!release_fast(s, sem, slot, permit[i], now_ns, wake))
+			release(s, sem, slot, permit[i], now_ns, wake);
 }
 
 void shm_sem_wait(struct shm *s, uint32_t sem, uint32_t slot, const struct shm_sem_waits *w,
