@@ -101,7 +101,7 @@ struct capri_request {
 	uint32_t skip;                   /* handlers that have declined */
 	bool has_birth;                  /* cache.c: what has been invalidated before it */
 	uint64_t birth;
-	_Atomic(struct fill *) fill;     /* fill.c: what it waits for, or computes for all */
+	_Atomic(struct compute *) compute; /* compute.c; NULL: it has never asked */
 	struct ticket *ticket;           /* what its request holds while it goes on; or NULL */
 	enum shm_class class;            /* for what it takes by itself */
 	struct share *shares;            /* limit.c */
@@ -308,6 +308,13 @@ void call_cancel(struct capri_request *c);     /* tells the handler, once */
 
 void call_set_deadline(struct capri_request *c, uint64_t due_ns); /* loop */
 
+/* A pool thread has fn called in the loop and sleeps until somebody there has called call_wake()
+ * with what it then returns, 0 or negative or a result of its own; or CAPRI_E_NOMEM. */
+#define CALL_WAITS (-1000)
+int call_sleep(struct capri_request *c, _Atomic int *result,
+	       void (*fn)(struct capri_worker *w, void *arg), void *arg);
+void call_wake(struct capri_request *c, _Atomic int *result, int value);
+
 /* ---- dispatch.c ---- */
 /* Calls the handler, or the next one if it declines. */
 void dispatch_run(struct capri_request *c);
@@ -361,10 +368,10 @@ void bridge_awake(struct app *a); /* the loop: this turn will look, none need ri
 bool bridge_has(struct capri_request *c);                  /* was it posted, and not taken yet? */
 
 /* ---- limit.c: what a call has of semaphores ---- */
-void limit_cancel(struct capri_request *c); /* a pool handler that waits for some shall not */
+void limit_cancel(struct capri_request *c); /* if it waits for some, it shall not */
 void limit_end(struct capri_request *c);    /* all is given back */
 
-/* ---- cache.c, fill.c: values in the cache ---- */
+/* ---- cache.c, compute.c: values in the cache ---- */
 
 #define VALUE_PREFIX "@module/"          /* no Host begins like that, so no key of an answer */
 struct value_key {
@@ -374,12 +381,15 @@ struct value_key {
 };
 bool value_key_make(const struct capri_request *c, struct capri_str s, struct value_key *ret);
 struct capri_str value_get(struct capri_request *c, struct slice key, uint64_t hash);
-/* What it computes from here on is from before whatever is invalidated later. */
+/* What it computes from the first one on is from before whatever is invalidated later. */
 void value_begin(struct capri_request *c);
-/* The value of this key was put, or will not be: others need not wait for it any more. */
-void fill_put(struct capri_request *c, uint64_t hash);
-void fill_cancel(struct capri_request *c); /* a pool handler that waits for one shall not */
-void fill_end(struct capri_request *c);    /* it waits for nothing, and nobody for it */
+
+/* Is it told to compute this one, and since which birth? Then compute_put() follows: it was put, or
+ * is not to be kept, and others need not wait for it any more. */
+bool compute_is_of(struct capri_request *c, uint64_t hash, uint64_t *ret_birth);
+void compute_put(struct capri_request *c, bool kept);
+void compute_cancel(struct capri_request *c); /* if it waits for one, it shall not */
+void compute_end(struct capri_request *c);    /* it waits for nothing, and nobody for it */
 
 /* ---- look.c: calls that take long ---- */
 void look_begin(struct app *a, struct capri_request *c);

@@ -11,7 +11,6 @@
 #include "shm/cache.h"
 #include "status/status.h"
 
-#define KIND_VALUE 16u /* other than those of answers (cache/) */
 #define TTL_MAX_MS 31536000000ULL
 
 bool value_key_make(const struct capri_request *c, struct capri_str s, struct value_key *ret)
@@ -31,15 +30,9 @@ bool value_key_make(const struct capri_request *c, struct capri_str s, struct va
 
 void value_begin(struct capri_request *c)
 {
-	c->birth = shm_cache_birth(c->app->h->shm);
-	c->has_birth = true;
-}
-
-static uint64_t birth(struct capri_request *c)
-{
 	if (!c->has_birth)
-		value_begin(c);
-	return c->birth;
+		c->birth = shm_cache_birth(c->app->h->shm);
+	c->has_birth = true;
 }
 
 struct capri_str value_get(struct capri_request *c, struct slice key, uint64_t hash)
@@ -52,7 +45,7 @@ struct capri_str value_get(struct capri_request *c, struct slice key, uint64_t h
 
 	if (shm_cache_get(s, slot, hash, key, true, clock_mono_ns(), &ref) == SHM_CACHE_MISS)
 		return value;
-	if (ref.kind == KIND_VALUE)
+	if (ref.kind == CACHE_KIND_VALUE)
 		to = capri_alloc(c, ref.value_len + 1);
 	if (to) {
 		for (uint32_t i = 0; i < ref.npieces; i++) {
@@ -72,7 +65,7 @@ struct capri_str capri_cache_get(struct capri_request *c, struct capri_str key)
 {
 	struct value_key k;
 
-	(void)birth(c);
+	value_begin(c);
 	if (!value_key_make(c, key, &k))
 		return (struct capri_str){NULL, 0};
 	return value_get(c, k.text, k.hash);
@@ -83,7 +76,9 @@ int capri_cache_put(struct capri_request *c, struct capri_str key, struct capri_
 {
 	uint64_t now = clock_mono_ns();
 	struct slice piece = {value.p, value.len}, tag[SHM_CACHE_TAGS_MAX];
+	bool computes;
 	struct value_key k;
+	uint64_t birth;
 	int rc;
 
 	if (!value_key_make(c, key, &k) || (!value.p && value.len > 0) ||
@@ -91,14 +86,18 @@ int capri_cache_put(struct capri_request *c, struct capri_str key, struct capri_
 		return CAPRI_E_INVALID;
 	for (size_t i = 0; i < ntags; i++)
 		tag[i] = (struct slice){tags[i].p, tags[i].len};
+	value_begin(c);
+	birth = c->birth;
+	computes = compute_is_of(c, k.hash, &birth);
 	const struct shm_cache_put p = {
 		.hash = k.hash, .key = k.text, .tags = tag, .ntags = (uint32_t)ntags,
-		.value = &piece, .nvalue = piece.len > 0, .kind = KIND_VALUE, .birth = birth(c),
+		.value = &piece, .nvalue = piece.len > 0, .kind = CACHE_KIND_VALUE, .birth = birth,
 		.fresh_ns = now + ttl_ms * NS_PER_MS, .stale_ns = now + ttl_ms * NS_PER_MS,
 	};
 
 	rc = shm_cache_put(c->app->h->shm, c->app->h->slot, &p, now);
-	fill_put(c, k.hash);
+	if (computes)
+		compute_put(c, rc == 0 && ttl_ms > 0);
 	return rc == 0 ? CAPRI_OK : rc == -EINVAL ? CAPRI_E_INVALID : CAPRI_E_NOMEM;
 }
 

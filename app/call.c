@@ -60,7 +60,7 @@ struct capri_request *call_get(struct app *a)
 	c->holds = 1;
 	c->skip = 0;
 	c->has_birth = false;
-	atomic_store_explicit(&c->fill, NULL, memory_order_relaxed);
+	atomic_store_explicit(&c->compute, NULL, memory_order_relaxed);
 	c->ticket = NULL;
 	c->shares = NULL;
 	c->detached = c->collected = c->collecting = c->spool_used = false;
@@ -103,7 +103,7 @@ void call_let_go(struct capri_request *c)
 
 	c->ticket = NULL;
 	limit_end(c);
-	fill_end(c);
+	compute_end(c);
 	admit_handler_ended(t);
 }
 
@@ -269,15 +269,41 @@ void call_cancel(struct capri_request *c)
 	capri_cancel_f *fn = c->cancel_fn;
 
 	atomic_store_explicit(&c->cancelled, true, memory_order_release);
-	limit_cancel(c);
-	fill_cancel(c);
+	c->holds++; /* what it waits for tells it, too */
 	c->cancel_fn = NULL;
-	if (!fn)
-		return;
-	c->holds++;
-	fn(c, c->cancel_arg);
-	look_held(c->app, c->route, "on_cancel() of handler");
+	limit_cancel(c);
+	compute_cancel(c);
+	if (fn && !atomic_load(&c->completed)) {
+		fn(c, c->cancel_arg);
+		look_held(c->app, c->route, "on_cancel() of handler");
+	}
 	call_release(c);
+}
+
+/* ---- a thread of the pool that waits for the loop ---- */
+
+int call_sleep(struct capri_request *c, _Atomic int *result,
+	       void (*fn)(struct capri_worker *w, void *arg), void *arg)
+{
+	int got;
+
+	atomic_store(result, CALL_WAITS);
+	got = capri_post(&c->app->w, fn, arg);
+	if (got != CAPRI_OK)
+		return got;
+	pthread_mutex_lock(&c->lock);
+	while ((got = atomic_load(result)) == CALL_WAITS)
+		pthread_cond_wait(&c->cond, &c->lock);
+	pthread_mutex_unlock(&c->lock);
+	return got;
+}
+
+void call_wake(struct capri_request *c, _Atomic int *result, int value)
+{
+	pthread_mutex_lock(&c->lock);
+	atomic_store(result, value);
+	pthread_cond_broadcast(&c->cond);
+	pthread_mutex_unlock(&c->lock);
 }
 
 void call_gone(struct request *r, void *arg)

@@ -99,7 +99,7 @@ static void choose_next(void *arg)
 	struct capri_request *c = arg;
 
 	limit_end(c); /* what the one has taken is not the next one's */
-	fill_end(c);
+	compute_end(c);
 	c->fields_len = 0;
 	c->cancel_fn = NULL;
 	c->writable_fn = NULL;

@@ -13,8 +13,6 @@
 #include "base/log.h"
 #include "shm/rate.h"
 
-enum { WAITS = 1 }; /* results are 0 or negative */
-
 struct share {
 	struct share *next;      /* of the call; guarded by its lock */
 	struct capri_request *c;
@@ -135,10 +133,7 @@ static void settle(struct share *sh, int result)
 
 	sh->queued = false;
 	if (!sh->fn) {
-		pthread_mutex_lock(&c->lock);
-		atomic_store(&sh->result, result);
-		pthread_cond_broadcast(&c->cond);
-		pthread_mutex_unlock(&c->lock);
+		call_wake(c, &sh->result, result);
 		return;
 	}
 	if (atomic_load(&c->completed)) { /* by another thread, and its end is on the way */
@@ -197,14 +192,7 @@ int capri_semaphore_acquire(struct capri_request *c, struct capri_semaphore *s, 
 		return err;
 	if (admit_try(sh->ticket))
 		return CAPRI_OK;
-	atomic_store(&sh->result, WAITS);
-	err = capri_post(&c->app->w, begin_posted, sh);
-	if (err == CAPRI_OK) {
-		pthread_mutex_lock(&c->lock);
-		while ((err = atomic_load(&sh->result)) == WAITS)
-			pthread_cond_wait(&c->cond, &c->lock);
-		pthread_mutex_unlock(&c->lock);
-	}
+	err = call_sleep(c, &sh->result, begin_posted, sh);
 	if (err != CAPRI_OK)
 		drop(sh);
 	return err;
@@ -231,13 +219,13 @@ int capri_semaphore_wait(struct capri_request *c, struct capri_semaphore *s, uin
 	return err;
 }
 
-/* One that a pool thread sleeps for: it stays until the thread has been woken. */
-static struct share *slept_for(struct capri_request *c)
+/* One that it waits for. */
+static struct share *waited_for(struct capri_request *c)
 {
 	struct share *sh;
 
 	pthread_mutex_lock(&c->lock);
-	for (sh = c->shares; sh && (!sh->queued || sh->fn);)
+	for (sh = c->shares; sh && !sh->queued;)
 		sh = sh->next;
 	pthread_mutex_unlock(&c->lock);
 	return sh;
@@ -247,7 +235,7 @@ void limit_cancel(struct capri_request *c)
 {
 	struct share *sh;
 
-	while ((sh = slept_for(c))) {
+	while ((sh = waited_for(c))) {
 		admit_cancel(sh->ticket);
 		settle(sh, CAPRI_E_CANCELLED);
 	}

@@ -23,8 +23,12 @@ void cache_arm(struct cache *c)
 	uint64_t now = loop_now(c->loop);
 
 	if (c->groups || c->wishes.first) {
-		if (!timer_armed(&c->look) || c->look.due_ns > now + LOOK_NS)
-			timer_arm(c->loop, &c->look, now + LOOK_NS);
+		uint64_t due = now + LOOK_NS;
+
+		if (c->wishes.first && c->wishes.due_ns < due)
+			due = c->wishes.due_ns;
+		if (!timer_armed(&c->look) || c->look.due_ns > due)
+			timer_arm(c->loop, &c->look, due);
 	} else if (c->hits.first && !timer_armed(&c->look)) {
 		timer_arm(c->loop, &c->look, now + NS_PER_S);
 	}

@@ -40,6 +40,9 @@ void cache_wait(struct cache *c, struct request *r, const struct cache_rule *rul
 
 /* ---- values of a module's own, which others may be computing ---- */
 
+/* Kinds of objects, beside those of answers; NO_VALUE: what is computed for it is not kept now. */
+enum { CACHE_KIND_VALUE = 16, CACHE_KIND_NO_VALUE };
+
 enum cache_wished { CACHE_IS_THERE, CACHE_IS_MINE, CACHE_IS_COMPUTED };
 struct cache_wish {
 	struct cache_wish *prev, *next;
@@ -53,9 +56,12 @@ struct cache_wish {
 /* IS_THERE: just now, it can be read. IS_MINE: the caller computes it, and ends with
  * cache_wish_end(). IS_COMPUTED: by another one, of this process or another. Any thread. */
 enum cache_wished cache_wish_look(const struct cache *c, struct cache_wish *w, uint64_t now_ns);
-/* done() is called once, at the end of some turn, unless it is cancelled before. */
+/* done() is called once, at the end of some turn, unless it is cancelled before. With WISHES_MAX
+ * that wait already it is told COMPUTED at once, at the end of this turn. */
 void cache_wish_wait(struct cache *c, struct cache_wish *w);
 void cache_wish_cancel(struct cache *c, struct cache_wish *w);
+/* What was computed for it is not kept: for a second nobody waits for one who computes it. */
+void cache_wish_refuse(const struct cache *c, const struct cache_wish *w, uint64_t birth);
 /* It is stored, or will not be: who waits for it looks. Any thread; again does nothing. */
 void cache_wish_end(const struct cache *c, struct cache_wish *w);
 

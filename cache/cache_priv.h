@@ -16,9 +16,11 @@
 #include "shm/shm.h"
 
 #define MARK_NS     (5 * NS_PER_S)  /* how long it is known that an answer is not to be kept */
+#define REFUSED_NS  NS_PER_S        /* ... that there was no room for it */
 #define PINNED_NS   (5 * NS_PER_S)  /* a client that takes longer gets its answer from a copy */
 #define PINS_KEPT   (SHM_CACHE_PINS / 2) /* with more, the oldest are copied at once */
 #define WAITERS_MAX 1000u           /* in this process, for one key; more compute by themselves */
+#define WISHES_MAX  4096u           /* values of modules that are waited for, in this process */
 #define RUNS_MAX    256u            /* of those who wait, begun in one turn */
 #define LOOK_NS     (250 * NS_PER_MS) /* who waits looks by itself, too */
 #define LINES_MAX   4000u           /* fields of an answer that is kept, bytes; see serve/ */
@@ -91,7 +93,11 @@ struct cache {
 	struct { struct hit *first, *last; } hits; /* pinned, oldest first */
 	uint32_t npinned;
 	struct group *groups, *free;
-	struct { struct cache_wish *first, *last, *at; } wishes; /* `at`: whose turn is next */
+	struct {
+		struct cache_wish *first, *last, *at; /* `at`: whose turn is next */
+		uint32_t n;
+		uint64_t due_ns;         /* when the first of them has waited for long enough */
+	} wishes;
 	bool dirty;
 	uint64_t captured;               /* bytes of captures that go on */
 	struct timer look;

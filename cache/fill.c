@@ -117,12 +117,12 @@ static bool put_object(struct fill *f, struct request *r, const struct request_v
 
 /* The answers of this key are not kept, as far as is known: nobody waits for one meanwhile, as all
  * who wait would compute one after the other. */
-static void put_mark(const struct fill *f)
+static void put_mark(const struct fill *f, uint64_t for_ns)
 {
 	uint64_t now = loop_now(f->c->loop);
 	struct shm_cache_put p = {
-		.hash = f->hash, .key = f->key, .fresh_ns = now + MARK_NS,
-		.stale_ns = now + MARK_NS, .kind = KIND_PASS, .birth = f->birth,
+		.hash = f->hash, .key = f->key, .fresh_ns = now + for_ns,
+		.stale_ns = now + for_ns, .kind = KIND_PASS, .birth = f->birth,
 	};
 
 	(void)shm_cache_put(f->c->shm, f->c->slot, &p, now); /* without it they wait in vain once */
@@ -223,7 +223,7 @@ static void whole(struct fill *f, struct request *r, struct request_view *v)
 	}
 	stored = put_object(f, r, v, d, v->body, etag);
 	if (!stored)
-		put_mark(f); /* who has not led, too: a mark has gone with what could not be put */
+		put_mark(f, REFUSED_NS); /* who has not led, too: a mark has gone with the try */
 	let_go(f);
 	if (v->status == 200 && is_not_modified(f, v, etag)) {
 		make_304(r, v);
@@ -275,7 +275,7 @@ static void on_head(struct request_tap *t, struct request *r, struct request_vie
 		return;
 	}
 	if (f->leads && !d->stores && d->told)
-		put_mark(f);
+		put_mark(f, MARK_NS);
 	let_go(f);
 	say(r, f->how, false, d->why);
 }
@@ -320,7 +320,7 @@ static void on_piece(struct request_tap *t, struct slice data)
 	if (f->len + data.len > f->cap && !grow(f, f->len + data.len)) {
 		give_up(f); /* it is larger than what is kept: nobody need wait for it */
 		if (f->leads)
-			put_mark(f);
+			put_mark(f, MARK_NS);
 		let_go(f);
 		return;
 	}
@@ -340,7 +340,7 @@ static void on_end(struct request_tap *t, struct request *r, bool whole)
 		if (f->lacks_etag)
 			etag = meta_etag(text, body, f->view.coded);
 		if (!put_object(f, r, &f->view, &f->verdict, body, etag))
-			put_mark(f);
+			put_mark(f, REFUSED_NS);
 	}
 	let_go(f);
 	f->c->captured -= f->cap;

@@ -329,15 +329,15 @@ static uint32_t run_group(struct cache *c, uint64_t hash, uint32_t most)
 
 bool cache_end_turn(struct cache *c)
 {
-	uint32_t n = 0;
+	uint32_t n = 0, told = 0;
 
 	for (int round = 0; c->dirty && round < 4 && n < RUNS_MAX; round++) {
 		c->dirty = false;
-		n += wish_run(c);
+		told += wish_run(c);
 		for (struct group *g = c->groups, *next; g; g = next) {
 			next = g->next; /* nobody but its own requests can empty a group */
-			n += run_group(c, g->hash, n < RUNS_MAX ? RUNS_MAX - n : 0);
+			n += run_group(c, g->hash, RUNS_MAX - n);
 		}
 	}
-	return n > 0;
+	return n + told > 0;
 }

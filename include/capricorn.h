@@ -210,7 +210,7 @@ CAPRI_EXPORT int capri_semaphore_try(struct capri_request *r, struct capri_semap
 CAPRI_EXPORT int capri_semaphore_acquire(struct capri_request *r, struct capri_semaphore *s,
 					 uint32_t weight);
 /* [loop, async handler] Calls fn once, in the loop, when they are the request's (result 0), or will
- * not be (CAPRI_E_AGAIN). 0, CAPRI_E_AGAIN (the queue is full) or CAPRI_E_NOMEM: then fn is not
+ * not be (results as above). 0, CAPRI_E_AGAIN (the queue is full) or CAPRI_E_NOMEM: then fn is not
  * called; nor is it when the request is completed before. */
 typedef void capri_semaphore_f(struct capri_request *r, int result, void *arg);
 CAPRI_EXPORT int capri_semaphore_wait(struct capri_request *r, struct capri_semaphore *s,
@@ -228,38 +228,43 @@ CAPRI_EXPORT int capri_ratelimit_check(struct capri_ratelimit *l, struct capri_s
 
 /*
  * Keys are 1 to 4000 bytes of any kind, and have nothing to do with those of answers. Tags are 1 to
- * 255 bytes, up to 16. Nothing of it blocks, or runs for longer than a copy of the value takes.
+ * 255 bytes, up to 16. But for capri_cache_fill() nothing of it blocks, or runs for longer than a
+ * copy of the value takes.
  *
  * [owner] The value of a key, in the memory of the request, with a NUL behind it; p is NULL: there
  * is none (any more).
  */
 CAPRI_EXPORT struct capri_str capri_cache_get(struct capri_request *r, struct capri_str key);
 /* [owner] Keeps a copy for ttl_ms, unless it is made invalid before. That counts from the first
- * capri_cache_get() of the request on, or from when it was told to compute (see below): a value
- * that was computed from what somebody has changed meanwhile is not found. CAPRI_E_NOMEM: too
- * large, or there is no room now. */
+ * capri_cache_get() or capri_cache_fill() of the request on: a value that was computed from what
+ * somebody has changed meanwhile is not found. CAPRI_E_NOMEM: too large, or no room now. */
 CAPRI_EXPORT int capri_cache_put(struct capri_request *r, struct capri_str key,
 				 struct capri_str value, uint64_t ttl_ms,
 				 const struct capri_str *tags, size_t ntags);
 /*
- * For what is dear to compute: of all requests in all workers that ask for a key that is not there,
- * one is told CAPRI_COMPUTE. It puts the value; that, or the end of its handler or of its process,
- * lets those that wait go on: with the value, or one of them computes next. A request computes or
- * waits for one key at a time: asking for another meanwhile is CAPRI_E_INVALID. What it puts then
- * counts as computed from here on (see above).
+ * For what is dear to compute: of all requests in all workers that ask for a key that is not
+ * there, one is told CAPRI_COMPUTE. It puts the value (which counts as computed from when it was
+ * told); that, capri_cache_fill_end(), or the end of its handler or of its process lets those that
+ * wait go on: with the value, or one of them computes next. So they do when it takes longer than
+ * REQUEST_TIMEOUT (30 s if that is 0). When the value finds no room, or its ttl is 0, nobody waits
+ * for the key for a second: each computes. A request computes or waits for one key at a time:
+ * asking for another meanwhile is CAPRI_E_INVALID.
  *
  * [owner] CAPRI_OK and the value, as by capri_cache_get(); CAPRI_COMPUTE; CAPRI_E_AGAIN: another
  * request has computed it for longer than wait_ms (0: does at all). A pool handler blocks as long,
- * others have to pass 0; CAPRI_E_CANCELLED: nobody waits for the answer any more.
+ * others have to pass 0. CAPRI_E_CANCELLED: nobody waits for the answer any more.
  */
 #define CAPRI_COMPUTE 3 /* other than what a handler may return */
 CAPRI_EXPORT int capri_cache_fill(struct capri_request *r, struct capri_str key, uint32_t wait_ms,
 				  struct capri_str *ret_value);
 /* [loop, async handler] The same without blocking: calls fn once, in the loop, after it has
- * returned. 0 or CAPRI_E_NOMEM; then fn is not called, nor when the request is completed before. */
+ * returned. 0, CAPRI_E_NOMEM or CAPRI_E_INVALID: then fn is not called; nor is it when the request
+ * is completed before. */
 typedef void capri_cache_f(struct capri_request *r, int result, struct capri_str value, void *arg);
 CAPRI_EXPORT int capri_cache_fill_wait(struct capri_request *r, struct capri_str key,
 				       uint32_t wait_ms, capri_cache_f *fn, void *arg);
+/* [owner] Gives up computing; nothing if the request computes none. */
+CAPRI_EXPORT void capri_cache_fill_end(struct capri_request *r);
 /* [owner] Was there one? */
 CAPRI_EXPORT bool capri_cache_delete(struct capri_request *r, struct capri_str key);
 /* [owner] In effect when it returns, in all workers, for values and for answers: a tag, or with

@@ -300,7 +300,8 @@ static inline bool charge_usually(struct shm *s, uint32_t slot, bool loop,
 	period_ns = shm_get(&e->period_ns);
 	if (algorithm == SHM_RATE_WINDOW)
 		next = rate_usual_window(state, now_ns, period_ns, hint, n.rate + n.burst);
-	else if (hint * n.rate - period_ns < n.rate) /* it is the step of these numbers */
+	else if (!__builtin_mul_overflow(hint, (uint64_t)n.rate, &next) &&
+		 next - period_ns < n.rate) /* it is the step of these numbers */
 		next = rate_usual_bucket(state, now_ns, hint,
 					 rate_quota(SHM_RATE_BUCKET, n.rate, n.burst));
 	else

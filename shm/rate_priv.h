@@ -192,8 +192,8 @@ static inline enum rate_verdict rate_decide(const struct rate_rule *r, uint64_t 
 }
 
 /*
- * The same of the usual case, in fewer steps: 0 if it is another one, or the hint is wrong. The
- * caller knows that the numbers are in range.
+ * The same of the usual case, in fewer steps: 0 if it is another one. The step is the one of
+ * rate and period; whether a window's number is right is seen here.
  */
 static inline uint64_t rate_usual_bucket(uint64_t state, uint64_t now_ns, uint64_t step_ns,
 					 uint32_t quota)

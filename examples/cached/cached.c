@@ -21,7 +21,7 @@ static int report(struct capri_request *r, void *arg)
 		text = capri_format(r, "%s at %lld.%09ld\n", id.p, (long long)t.tv_sec, t.tv_nsec);
 		(void)capri_cache_put(r, id, text, 60000, &reports, 1); /* no room: not kept */
 	} else if (rc != CAPRI_OK) {
-		return capri_problem(r, 503, "It takes too long.");
+		return rc == CAPRI_E_AGAIN ? capri_problem(r, 503, "It takes too long.") : rc;
 	}
 	return capri_respond(r, 200, "text/plain", text.p, text.len);
 }

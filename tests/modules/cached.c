@@ -12,8 +12,10 @@
  *          ?put=TEXT&ttl=MS&tag=TEXT  keeps it   ?delete   ?drop=TEXT
  *          ?compute  puts it after it was looked for and the gate is there
  *   GET  /fill/pool/{key}, /fill/async/{key}, /fill/inline/{key}  the same, of whom one computes
- *          ?wait=MS  for another one; then 503   ?gate, ?tag=TEXT, ?size=N
+ *          ?wait=MS  for another one; then 503   ?gate, ?gate=NAME, ?tag=TEXT, ?size=N
  *          ?fail     500, and puts nothing
+ *   GET  /turns        computes and puts two keys, one after the other: the results
+ *   GET  /older/{key}  what it puts was looked for before the tag "older" was dropped: 404
  */
 #include <capricorn.h>
 #include <fcntl.h>
@@ -48,8 +50,10 @@ static void set_if(struct capri_request *r, const char *param, const char *field
 static void wait_for_gate(struct capri_request *r)
 {
 	const struct timespec ms = {.tv_nsec = 1000000};
+	struct capri_str which = capri_query_param(r, "gate");
+	const char *path = capri_format(r, "%s%s", gate, which.p ? which.p : "").p;
 
-	while (access(gate, F_OK) != 0 && !capri_cancelled(r))
+	while (access(path, F_OK) != 0 && !capri_cancelled(r))
 		nanosleep(&ms, NULL);
 }
 
@@ -181,6 +185,9 @@ static int told(struct capri_request *r, int result, struct capri_str value)
 		return computed(r);
 	case CAPRI_E_AGAIN:
 		return capri_problem(r, 503, "Another one computes it.");
+	case CAPRI_E_CANCELLED:
+		atomic_fetch_add(&shared->cancelled, 1);
+		return result;
 	default:
 		return result;
 	}
@@ -193,8 +200,6 @@ static int fill(struct capri_request *r, void *arg)
 	int rc = capri_cache_fill(r, capri_param(r, "key"),
 				  pool ? (uint32_t)number(r, "wait", 20000) : 0, &value);
 
-	if (rc == CAPRI_E_CANCELLED)
-		atomic_fetch_add(&shared->cancelled, 1);
 	/* One key at a time. */
 	if (rc == CAPRI_COMPUTE &&
 	    capri_cache_fill(r, (struct capri_str){"other", 5}, 0, &value) != CAPRI_E_INVALID)
@@ -217,6 +222,41 @@ static int fill_async(struct capri_request *r, void *arg)
 	return rc == CAPRI_OK ? CAPRI_PENDING : rc;
 }
 
+static int turns(struct capri_request *r, void *arg)
+{
+	const struct capri_str key[2] = {{"one", 3}, {"two", 3}};
+	struct capri_str value;
+	int result[4];
+
+	(void)arg;
+	for (int i = 0; i < 2; i++) {
+		result[2 * i] = capri_cache_fill(r, key[i], 0, &value);
+		result[2 * i + 1] = capri_cache_put(r, key[i], key[i], 100000, NULL, 0);
+	}
+	return capri_respond_text(r, 200, capri_format(r, "%d %d %d %d", result[0], result[1],
+						       result[2], result[3]).p);
+}
+
+/* Whether it was only looked for, or another one computes it. */
+static int older(struct capri_request *r, void *arg)
+{
+	struct capri_str key = capri_param(r, "key"), value, tag = {"older", 5};
+	int rc = capri_cache_fill(r, key, 0, &value);
+
+	(void)arg;
+	capri_cache_fill_end(r);
+	if (rc != CAPRI_COMPUTE && rc != CAPRI_E_AGAIN)
+		return capri_problem(r, 500, "It was there.");
+	capri_cache_invalidate(r, tag);
+	/* It computes another one from now on. */
+	if (capri_cache_fill(r, (struct capri_str){"newer", 5}, 0, &value) != CAPRI_COMPUTE)
+		return capri_problem(r, 500, "Another one computes.");
+	capri_cache_put(r, key, key, 100000, &tag, 1);
+	value = capri_cache_get(r, key);
+	return value.p ? capri_respond(r, 200, "text/plain", value.p, value.len)
+		       : capri_problem(r, 404, "There is no such value.");
+}
+
 static int start(struct capri_worker *w)
 {
 	struct capri_str path = capri_setting(w, "counter");
@@ -236,6 +276,8 @@ static const struct capri_route routes[] = {
 	{"GET", "/stream/{x}", stream, .kind = CAPRI_POOL},
 	{"GET", "/value/{key}", value, .kind = CAPRI_POOL},
 	{"GET", "/fill/pool/{key}", fill, .kind = CAPRI_POOL, .arg = &shared},
+	{"GET", "/turns", turns, .kind = CAPRI_INLINE},
+	{"GET", "/older/{key}", older, .kind = CAPRI_INLINE},
 	{"GET", "/fill/inline/{key}", fill, .kind = CAPRI_INLINE},
 	{"GET", "/fill/async/{key}", fill_async, .kind = CAPRI_ASYNC},
 	{"POST", "/inline/{x}", change, .kind = CAPRI_INLINE},

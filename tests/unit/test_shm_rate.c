@@ -173,13 +173,16 @@ static void mislead(struct shm *s, uint32_t at, const struct shm_rate_spec *spec
 		    uint64_t *seed)
 {
 	uint64_t number = now / spec->period_ns;
-	const uint64_t hints[8] = {
+	/* The last one times the rate is the period, but for 2^64. */
+	const uint64_t wraps = (uint64_t)((((int128)1 << 64) + spec->period_ns + spec->rate - 1) /
+					  spec->rate);
+	const uint64_t hints[9] = {
 		0, 1, spec->period_ns, rate_step(spec->period_ns, 1 + (uint32_t)(rnd(seed) % 1000)),
-		number - 1, number + 1, number + RATE_NUMBER_MASK + 1, rnd(seed),
+		number - 1, number + 1, number + RATE_NUMBER_MASK + 1, rnd(seed), wraps,
 	};
 
 	if (rnd(seed) % 4 == 0)
-		shm_set(&s->rate_words[at].hint, hints[rnd(seed) % 8]);
+		shm_set(&s->rate_words[at].hint, hints[rnd(seed) % 9]);
 }
 
 static void test_bucket(void **state)
