@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Of those who miss a value one computes it. What a request waits for, or computes for all, belongs
- * to its call, as a share of a semaphore does (limit.c), and ends with its handler. Waiting is the
- * loop's: a pool thread posts its wish and sleeps. While it waits the wish is the loop's alone; what
- * the owner has been told is the owner's.
+ * its call, as a share of a semaphore does (limit.c), and ends with its handler. Waiting is the
+ * loop's: a pool thread posts its wish and sleeps. While it waits the wish is the loop's alone;
+ * what the owner has been told is the owner's.
  */
 #include <string.h>
 
