@@ -49,9 +49,9 @@ def serve(request):
         except AssertionError as e:
             problems.append(str(e))
         finally:
+            words = server.last_words() if failed or problems else ""
             server.destroy()
-            if failed or problems:
-                print(f"--- log of {' '.join(server.argv)}\n{server.log()[-20000:]}")
+            print(words, end="")
     assert not problems, "\n".join(problems)
 
 

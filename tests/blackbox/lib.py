@@ -379,10 +379,20 @@ class Server:
         self._log_end = self.log()
         shutil.rmtree(self.tmp, ignore_errors=True)
 
+    def last_words(self):
+        """Its log, and what it has counted of errors, if it can still be asked."""
+        try:
+            text = self.get(self.prefix + "/metrics", timeout=2).body.decode()
+            counted = re.findall(r"^\w*(?:errors|timeouts)\w* ?(?:{.*})? [1-9].*$", text, re.M)
+        except (OSError, EOFError, ValueError, AssertionError, AttributeError):
+            counted = ["(it does not say what it has counted)"]
+        return (f"--- log of {' '.join(self.argv)}\n{self.log()[-20000:]}\n" + "\n".join(counted))
+
     def __enter__(self):
         return self
 
     def __exit__(self, kind, value, trace):
+        words = self.last_words() if kind is not None else ""
         try:
             if kind is None and self._log_end is None:
                 if self.returncode is None:
@@ -390,8 +400,7 @@ class Server:
                 self.check_left()
         finally:
             self.destroy()
-            if kind is not None:
-                print(f"--- log of {' '.join(self.argv)}\n{self.log()[-20000:]}")
+            print(words, end="")
 
 
 def parse_url(url):

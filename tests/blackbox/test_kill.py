@@ -115,12 +115,18 @@ def has_two_others(s, victim):
     return len(pids) == 2 and victim not in pids
 
 
+def is_asleep(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        return f.read().rpartition(")")[2].split()[0] == "S"
+
+
 def test_crash_has_last_words(serve):
     if lib.SANITIZED:
         pytest.skip("a sanitizer has the last words there")
     s = serve("builtin:api", workers=2)
     for sig in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT):
         victim = s.worker_pids()[0]
+        wait_until(lambda v=victim: is_asleep(v), what="it to wait in its loop")
         s.kill(sig, victim)
         s.wait_log(rf"Worker \(pid:{victim}\) was sent {sig.name}")
         s.wait_log(rf"\(pid:{victim}\) #\d+ loop_run_once\+0x[0-9a-f]+ \(capricorn")
