@@ -407,10 +407,13 @@ static void rule_sample(struct shm *c, const struct shm *before)
 static void test_sample(void **state)
 {
 	struct shm s;
+	unsigned n;
 
 	(void)state;
 	sampled_scene(&s);
-	need_states(each_step(&s, op_sample, rule_sample), 10);
+	n = each_step(&s, op_sample, rule_sample);
+	print_message("%u states\n", n);
+	need_states(n, 10);
 	fake_fini(&s);
 }
 
