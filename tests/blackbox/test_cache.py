@@ -53,7 +53,8 @@ class Cached:
         os.chmod(self.counter, 0o666)
         with open(self.counter, "r+b") as f:
             self.map = mmap.mmap(f.fileno(), 0)
-        settings = {"CACHE_MEMORY": "4m", "MAX_REQUESTS": 0, "LOG_SLOW_REQUESTS": "no"}
+        settings = {"CACHE_MEMORY": "4m", "MAX_REQUESTS": 0, "LOG_SLOW_REQUESTS": "no",
+                    "METRIC_ROUTES": 32}
         settings.update(env or {})
         text = config + f"module: {{counter: {self.counter}, gate: {self.gate}}}\n"
         self.server = Server(module("cached"), config=text, env=settings, workers=workers)

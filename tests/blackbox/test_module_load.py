@@ -7,13 +7,14 @@ import signal
 
 import pytest
 
-from lib import run, wait_until
+from lib import room_in_shm, run, wait_until
 from modules import module
 
 
 def refused(path, *args, env=None, code=4, **kw):
-    r = run(path, "--bind", "127.0.0.1:0", "--workers", "1", "--workers-max", "4", *args, env=env,
-            **kw)
+    with room_in_shm(12 << 20):
+        r = run(path, "--bind", "127.0.0.1:0", "--workers", "1", "--workers-max", "4", *args,
+                env={"CACHE_MEMORY": "1m", **(env or {})}, **kw)
     assert r.returncode == code, r.stderr
     assert "Sanitizer" not in r.stderr
     return r.stderr
