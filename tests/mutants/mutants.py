@@ -67,9 +67,8 @@ MUTANTS = [
     ("no look at the limit after taking", _SEM, "if (__builtin_expect(!is_admitted(m, i), 0)) {",
      "if (false) {", READS),
     ("no second look at bounds, short acquire", _SEM,
-     "\tif (__builtin_expect(atomic_load(bounds) != raw, 0)) {\n\t\tstruct sem m = sem_of(s, sem);"
-     "\n\n\t\tgive_back", "\tif (false) {\n\t\tstruct sem m = sem_of(s, sem);\n\n\t\tgive_back",
-     READS),
+     "\tif (__builtin_expect(atomic_load(bounds) != raw, 0)) {\n\t\ttake_back",
+     "\tif (false) {\n\t\ttake_back", READS),
     ("no second look at bounds, short release", _SEM,
      "atomic_load(bounds) != raw || !nobody_waits(s, sem), 0)", "!nobody_waits(s, sem), 0)", READS),
     ("limits have no version", _SEM, "b.high > limit ? b.high : limit, (b.raw >> 32) + 1);",
